@@ -18,4 +18,6 @@ def folder(name: str) -> Path:
     for candidate in (package / f"_{name}", package.parent / name):
         if candidate.is_dir():
             return candidate
-    raise KlocError(f"this installation of kloc lacks its folder {name!r}; reinstall it (pip install --force-reinstall kloc)")
+    raise KlocError(
+        f"this installation of kloc lacks its folder {name!r}; reinstall it (pip install --force-reinstall kloc)"
+    )

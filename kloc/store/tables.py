@@ -122,8 +122,6 @@ class RoundRow(Base):
     seed: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(String(16))
     settings: Mapped[dict[str, Any]]
-    #: Evaluation of the model that made the selection, e.g. {"mAP@0.5": ..., "average_mAP": ...}
-    metrics: Mapped[dict[str, Any]]
 
 
 class SelectionRow(Base):
