@@ -128,7 +128,7 @@ class FeatureBank:
         """
         if info["settings"] != self.settings.fingerprint:
             raise MismatchError(
-                f"{video_id}: its features were made with other settings than {self.folder} has; run `kloc extract` again"
+                f"{video_id}: its features were made with other settings than {self.folder}; run `kloc extract` again"
             )
         path = self.path(video_id)
         try:
