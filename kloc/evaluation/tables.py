@@ -1,0 +1,185 @@
+"""Truth and detections as plain arrays, with all that must not be judged left out and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kloc.errors import FormatError, UsageError
+from kloc.records import Annotation, Dataset, Detection, Instance
+
+#: "keep": as the official ActivityNet evaluation; "drop": instances of one class that start and end within 1 ms of
+#: another one are slips of the annotation tool (as ActionFormer and OpenTAD).
+Duplicates = Literal["keep", "drop"]
+DUPLICATE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class TruthTable:
+    """All judged instances, by video, then class, then in the order of the annotation.
+
+    videos: ids of all annotated videos, sorted; ``video`` int64 ``(G,)`` indexes them.
+    label: int64 ``(G,)``, index into ``classes``. start, end: float64 ``(G,)``, seconds.
+    asked: bool ``(K, C)``: the different sets of classes annotations are exhaustive for; ``asked_of`` int64 ``(V,)``
+        says which one holds for a video.
+    span: float64 ``(V, 2)``: the stretch of each video that is annotated, infinite where it is all of it.
+    """
+
+    classes: tuple[str, ...]
+    videos: tuple[str, ...]
+    video: NDArray[np.int64]
+    label: NDArray[np.int64]
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+    asked: NDArray[np.bool_]
+    asked_of: NDArray[np.int64]
+    span: NDArray[np.float64]
+
+    @property
+    def group(self) -> NDArray[np.int64]:
+        """One number per (video, class), ascending, int64 ``(G,)``."""
+        return self.video * len(self.classes) + self.label
+
+    def per_class(self) -> NDArray[np.int64]:
+        """Instances of each class, int64 ``(C,)``."""
+        return np.bincount(self.label, minlength=len(self.classes))
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Detections that are neither right nor wrong, by why.
+
+    unknown_class: of a class the truth does not have. unannotated_video: in a video nobody annotated.
+    not_asked: of a class nobody was asked about in that video. outside: centred outside the annotated stretch.
+    """
+
+    unknown_class: int = 0
+    unannotated_video: int = 0
+    not_asked: int = 0
+    outside: int = 0
+
+    def __str__(self) -> str:
+        parts = {
+            "of unknown classes": self.unknown_class,
+            "in videos without annotation": self.unannotated_video,
+            "of classes nobody was asked about there": self.not_asked,
+            "outside the annotated stretch": self.outside,
+        }
+        return ", ".join(f"{count} {why}" for why, count in parts.items() if count) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionTable:
+    """All judged detections ``(D,)`` by class, best first; ties by video id, start, end."""
+
+    video: NDArray[np.int64]
+    label: NDArray[np.int64]
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+    score: NDArray[np.float64]
+
+
+def truth_table(truth: Dataset, duplicates: Duplicates = "keep") -> TruthTable:
+    """Collect the instances that count: of classes their video's annotation is exhaustive for.
+
+    Raises:
+        FormatError: an instance of a class that the dataset does not have.
+        UsageError: an unknown ``duplicates``.
+    """
+    if duplicates not in ("keep", "drop"):
+        raise UsageError(f"duplicates must be 'keep' or 'drop', not {duplicates!r}")
+    names = {name: index for index, name in enumerate(truth.classes)}
+    videos = tuple(sorted(truth.annotations))
+    sets: dict[frozenset[str] | None, int] = {}
+    asked_of = np.zeros(len(videos), np.int64)
+    span = np.tile([-np.inf, np.inf], (len(videos), 1))
+    rows: list[tuple[int, int, float, float]] = []
+    for number, video_id in enumerate(videos):
+        annotation = truth.annotations[video_id]
+        asked_of[number] = sets.setdefault(annotation.exhaustive_for, len(sets))
+        span[number] = _span(truth, video_id, annotation)
+        kept: list[Instance] = []
+        for instance in annotation.instances:
+            if instance.label not in names:
+                raise FormatError(
+                    f"video {video_id!r} is annotated with {instance.label!r}, which is no class of dataset "
+                    f"{truth.name!r}; add the class or correct the annotation"
+                )
+            if annotation.covers(instance.label) and not (duplicates == "drop" and _is_twin(instance, kept)):
+                kept.append(instance)
+        rows += sorted(((number, names[i.label], i.start, i.end) for i in kept), key=lambda row: row[1])
+    asked = np.ones((len(sets), len(truth.classes)), np.bool_)
+    for exhaustive, index in sets.items():
+        if exhaustive is not None:
+            asked[index] = [name in exhaustive for name in truth.classes]
+    columns = np.array(rows, np.float64).reshape(-1, 4)
+    return TruthTable(
+        truth.classes,
+        videos,
+        columns[:, 0].astype(np.int64),
+        columns[:, 1].astype(np.int64),
+        columns[:, 2].copy(),
+        columns[:, 3].copy(),
+        asked,
+        asked_of,
+        span,
+    )
+
+
+def _span(truth: Dataset, video_id: str, annotation: Annotation) -> tuple[float, float]:
+    video = truth.videos.get(video_id)
+    item = annotation.item
+    if video is None or (item.start <= video.start and item.end >= video.end):
+        return -np.inf, np.inf
+    return item.start, item.end
+
+
+def _is_twin(instance: Instance, others: Sequence[Instance]) -> bool:
+    return any(
+        other.label == instance.label
+        and abs(other.start - instance.start) <= DUPLICATE_TOLERANCE
+        and abs(other.end - instance.end) <= DUPLICATE_TOLERANCE
+        for other in others
+    )
+
+
+def detection_table(truth: TruthTable, detections: Mapping[str, Sequence[Detection]]) -> tuple[DetectionTable, Ignored]:
+    """Collect, filter and order the detections.
+
+    Raises:
+        FormatError: a detection whose times or score are not finite.
+    """
+    lists = [detections.get(video_id, ()) for video_id in truth.videos]
+    sizes = np.fromiter(map(len, lists), np.int64, len(lists))
+    total = int(sizes.sum())
+    unannotated = sum(map(len, detections.values())) - total
+    names = {name: index for index, name in enumerate(truth.classes)}
+    flat = list(chain.from_iterable(lists))
+    video = np.repeat(np.arange(len(lists)), sizes)
+    label = np.fromiter((names.get(d.label, -1) for d in flat), np.int64, total)
+    start = np.fromiter((d.start for d in flat), np.float64, total)
+    end = np.fromiter((d.end for d in flat), np.float64, total)
+    score = np.fromiter((d.score for d in flat), np.float64, total)
+    for bad in np.flatnonzero(~(np.isfinite(start) & np.isfinite(end) & np.isfinite(score)))[:1]:
+        raise FormatError(f"a detection in video {truth.videos[video[bad]]!r} is not finite: {flat[bad]}")
+
+    known = label >= 0
+    centre, span = (start + end) / 2, truth.span[video]
+    inside = known & (centre >= span[:, 0]) & (centre < span[:, 1])
+    judged = inside.copy()
+    judged[inside] = truth.asked[truth.asked_of[video[inside]], label[inside]]
+    ignored = Ignored(
+        unknown_class=total - int(known.sum()),
+        unannotated_video=unannotated,
+        not_asked=int(inside.sum()) - int(judged.sum()),
+        outside=int(known.sum()) - int(inside.sum()),
+    )
+    # Videos are numbered in the order of their ids, so ties break as promised.
+    order = np.flatnonzero(judged)
+    order = order[np.lexsort((end[order], start[order], video[order], -score[order], label[order]))]
+    return DetectionTable(video[order], label[order], start[order], end[order], score[order]), ignored
