@@ -1,0 +1,135 @@
+"""What a selection strategy is, what it gets to see, and how it is found by name.
+
+A strategy gives every item of the pool a score; turning scores into a batch is a policy's work
+(`kloc.selection.policies`), which every strategy can use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kloc.errors import UsageError
+from kloc.localizers.predictions import PredictionReader
+from kloc.records import Annotation, Item
+from kloc.seeds import generator
+from kloc.selection.registry import Registry
+from kloc.shards import Block
+
+if TYPE_CHECKING:
+    from kloc.features.bank import VideoFeatures
+
+
+class Scores(NamedTuple):
+    """What a strategy says of ``n`` items.
+
+    value: float64 ``(n,)``, higher is annotated first; ``-inf`` where nothing can be said (picked last).
+    group: int64 ``(n,)``, where a batch is to be drawn from several sides in turn (MCLE), else ``None``.
+    """
+
+    value: NDArray[np.float64]
+    group: NDArray[np.int64] | None = None
+
+
+def video_of(item: Item) -> str:
+    """The id under which an item's prediction lies, unless a protocol says otherwise: its video's."""
+    return item.video_id
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that a strategy may look at.
+
+    predictions: of the newest model, ``None`` before the first one.
+    classes: of the dataset.
+    annotations: what is labelled so far, by video id.
+    seed: of the round; see `rng`.
+    model_folder: where the newest model lies.
+    features: gives a video's features by id.
+    prediction_id: under which id an item's prediction lies. By default the video's; a protocol whose items are
+        clips stores one prediction per clip and says here under which id.
+    """
+
+    predictions: PredictionReader | None = None
+    classes: tuple[str, ...] = ()
+    annotations: Mapping[str, Annotation] = field(default_factory=dict)
+    seed: int = 0
+    model_folder: Path | None = None
+    features: Callable[[str], VideoFeatures] | None = None
+    prediction_id: Callable[[Item], str] = video_of
+
+    def rng(self, *names: str | int) -> np.random.Generator:
+        """The generator of one purpose: equal names, equal stream, whatever was drawn before."""
+        return generator(self.seed, "selection", *names)
+
+    def blocks(self, items: Sequence[Item], heads: frozenset[str], block_rows: int = 262_144) -> Iterator[Block]:
+        """Stream prediction heads of many items in memory that does not grow with the pool.
+
+        ``block.positions`` index ``items``; items without a prediction appear in no block.
+
+        Raises:
+            UsageError: there are no predictions.
+        """
+        if self.predictions is None:
+            raise UsageError("this strategy needs predictions; train and predict first, or select at random")
+        return self.predictions.blocks(map(self.prediction_id, items), sorted(heads), block_rows)
+
+
+class Strategy(Protocol):
+    """Decides which items are worth annotating. Parameters go into the constructor, data into the call.
+
+    Two methods more are optional, for strategies with state: `Watching.picked` and `Steering.next_group`.
+    """
+
+    #: Set by the registry's decorator.
+    name: ClassVar[str]
+    #: The prediction heads it reads; empty if it needs no predictions.
+    heads: ClassVar[frozenset[str]]
+
+    def score(self, items: Sequence[Item], context: Context) -> Scores:
+        """Score all items, reading heads by ``context.blocks``; a pool of a million must fit."""
+        ...
+
+    def reason(self, index: int, score: float) -> str:
+        """A plain sentence: why the item at ``index`` of the last `score` call was worth picking."""
+        ...
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """A strategy that is told of every pick, with the item's index."""
+
+    def picked(self, index: int) -> None: ...
+
+
+@runtime_checkable
+class Steering(Protocol):
+    """A strategy that says from which of its groups the next pick should come (``None``: from any)."""
+
+    def next_group(self) -> int | None: ...
+
+
+#: All strategies: built-in ones, and plug-ins by the entry-point group ``kloc.strategies``.
+STRATEGIES: Registry[Strategy] = Registry("strategy", ("heads", "score", "reason"), "kloc.strategies")
+
+strategy = STRATEGIES.register
+
+
+def make_strategy(name: str, **params: Any) -> Strategy:
+    """A strategy by name.
+
+    Raises:
+        UsageError: an unknown name or parameter.
+        KlocError: a plug-in that cannot be loaded.
+    """
+    return STRATEGIES.make(name, **params)
+
+
+def available() -> tuple[str, ...]:
+    """Names of all strategies, plug-ins included."""
+    return STRATEGIES.names()
