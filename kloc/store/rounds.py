@@ -35,9 +35,13 @@ def add(session: Session, strategy: str, policy: str, seed: int, settings: dict[
     return row
 
 
+def has_hits(session: Session, round_: int) -> bool:
+    """Whether publishing of a round has begun (an intent may have reached the endpoint)."""
+    return session.scalar(select(func.count()).select_from(HitRow).where(HitRow.round == round_)) != 0
+
+
 def undo(session: Session, round_: int) -> int:
     """Take back a round nothing of which was published; returns how many selections went."""
-    session.execute(delete(HitRow).where(HitRow.round == round_))
     count = session.execute(delete(SelectionRow).where(SelectionRow.round == round_)).rowcount  # type: ignore[attr-defined]
     session.execute(delete(RoundRow).where(RoundRow.index == round_))
     return int(count)

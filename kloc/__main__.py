@@ -1,0 +1,5 @@
+"""``python -m kloc``."""
+
+from kloc.cli import main
+
+main()

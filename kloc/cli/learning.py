@@ -1,0 +1,90 @@
+"""extract, propose, train, predict, select, detect: what the machine does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kloc.cli.console import JsonOption, WorkspaceOption, run_stage
+from kloc.cli.pool import PANEL
+
+
+def register(app: typer.Typer) -> None:
+    """Put this module's commands onto the command line."""
+    for command in (extract, propose, train, predict, select):
+        app.command(command.__name__, rich_help_panel=PANEL)(command)
+
+
+def extract(
+    shard: Annotated[str, typer.Option(help="i/n: only part i (from 0) of n, for batch arrays.")] = "",
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute features of every video."""
+    from kloc.engine import parse_shard
+    from kloc.pipeline import features
+
+    part = parse_shard(shard) if shard else None
+    # Parts of one extraction may run side by side on several machines; two of the same part may not.
+    stage = "extract" if part is None else f"extract-{part[0]}-of-{part[1]}"
+    run_stage(workspace, as_json, lambda w, r: features.extract(w, shard=part, reporter=r), stage=stage)
+
+
+def propose(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Propose segments that may hold an action."""
+    from kloc.pipeline import proposals
+
+    run_stage(workspace, as_json, lambda w, r: proposals.propose(w, reporter=r), stage="propose")
+
+
+def train(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Train the localizer on what is annotated."""
+    from kloc.pipeline import training
+
+    run_stage(workspace, as_json, lambda w, r: training.train(w, reporter=r), stage="train")
+
+
+def predict(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Detect actions in every video; mAP where truth is known."""
+    from kloc.pipeline import training
+
+    run_stage(workspace, as_json, lambda w, r: training.predict(w, reporter=r), stage="predict")
+
+
+def select(
+    batch: Annotated[int, typer.Option(help="How many videos; default: selection.batch in kloc.toml.")] = 0,
+    strategy: Annotated[str, typer.Option(help="random, us, or a plug-in; default: selection.strategy.")] = "",
+    policy: Annotated[str, typer.Option(help="How scores become a batch; default: selection.policy.")] = "",
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take back the last round, if nothing of it is published.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Decide what to annotate next."""
+    from kloc.pipeline import selecting
+
+    if undo:
+        run_stage(workspace, as_json, lambda w, r: selecting.undo(w), stage="select")
+    else:
+        run_stage(
+            workspace,
+            as_json,
+            lambda w, r: selecting.select(w, batch=batch or None, strategy=strategy, policy=policy, reporter=r),
+            stage="select",
+        )
+
+
+def detect(
+    video: Annotated[Path, typer.Argument(help="A video file; it need not be in the workspace.")],
+    top: Annotated[int, typer.Option(help="How many detections to print.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="Also write them as ActivityNet-style JSON.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Detect actions in one raw video file."""
+    from kloc.pipeline import detecting
+
+    run_stage(workspace, as_json, lambda w, r: detecting.detect(w, video, top=top, out=out, reporter=r))

@@ -1,0 +1,133 @@
+"""The demo: the same stages as everybody's, on generated videos with simulated workers, in two arms.
+
+Both arms start from the same random round; then one selects by uncertainty and the other goes on at random.
+Answers are simulated, and everything that is written says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kloc import config
+from kloc.errors import UsageError
+from kloc.files import write_text
+from kloc.formats import activitynet, labels_csv
+from kloc.pipeline import loop, moving, pool, publication, reporting
+from kloc.pipeline.loop import Listener
+from kloc.pipeline.telling import Reporter, Summary
+from kloc.records import Dataset
+from kloc.report.statistics import Statistics
+from kloc.video.synthetic import make_demo_videos
+from kloc.workspace import SETTINGS_FILE, Workspace
+
+ROUNDS = 4
+BATCH = 6
+ARMS = ("us", "random")
+#: What both arms share; the arm's strategy comes on top.
+SETTINGS: dict[str, Any] = {
+    "features.max_frames": 40,
+    "selection.batch": BATCH,
+    "task.title": "Mark an action in a short generated video",
+    "task.contact": "nobody: the workers of this demo are simulated",
+    "task.expected_minutes": 1.0,
+}
+
+
+def demo(
+    folder: Path,
+    *,
+    n_videos: int,
+    seed: int,
+    tell: Listener,
+    show_statistics: Callable[[Statistics], None],
+    reporter: Reporter,
+) -> Summary:
+    """Generate the videos, run both arms, publish the dataset; run again it continues where it was.
+
+    Raises :class:`UsageError` where ``folder`` holds something else.
+    """
+    folder = folder.absolute()
+    if folder.exists() and any(folder.iterdir()) and not (folder / "videos").exists():
+        raise UsageError(f"{folder} exists and is no kloc demo; name another folder: kloc demo DIR")
+    made = _generate(folder, n_videos, seed, tell, reporter)
+    first, second = (folder / arm for arm in ARMS)
+    changes = {"general.name": "kloc demo", "general.seed": seed, "selection.strategy": ARMS[0], **SETTINGS}
+    if not (first / SETTINGS_FILE).exists():
+        tell(f"kloc init {first.name}", pool.init(first, **changes))
+    main = Workspace.open(first)
+    sources = [str(folder / name) for name in ("videos", "labels.csv")]
+    tell("kloc add videos/ labels.csv", pool.add(main, sources, reporter=reporter))
+    testing = [str(folder / "testing.json")]
+    tell("kloc add testing.json   (the truth of the test videos)", pool.add(main, testing, reporter=reporter))
+    truth = folder / "truth.json"
+    loop.run(main, rounds=1, truth=truth, listener=tell, reporter=reporter)
+    if not (second / SETTINGS_FILE).exists():
+        _branch(main, second, {**changes, "selection.strategy": ARMS[1]}, reporter)
+    other = Workspace.open(second)
+    loop.run(main, rounds=ROUNDS, truth=truth, listener=tell, reporter=reporter)
+    tell("", Summary("the same again, selecting at random", {"workspace": str(second)}))
+    beside = loop.run(other, rounds=ROUNDS, truth=truth, reporter=reporter)
+    tell(f"kloc run --rounds {ROUNDS} --simulate truth.json -w {second.name}", beside)
+    statistics, summary = publication.stats(main)
+    show_statistics(statistics)
+    tell("kloc stats", summary)
+    tell(
+        "kloc split --keep testing",
+        publication.split(main, training=0.75, validation=0.25, keep="testing", groups=None),
+    )
+    tell("kloc card", reporting.card(main, simulated=True))
+    tell("kloc export", publication.export(main, out=None, origin="stream"))
+    made_report = reporting.report(main, arms=[other], truth=made, simulated=True, reporter=reporter)
+    tell("kloc report", made_report)
+    main.close()
+    other.close()
+    return _farewell(folder, made_report)
+
+
+def _generate(folder: Path, n_videos: int, seed: int, tell: Listener, reporter: Reporter) -> Dataset:
+    reporter.say(f"generating {n_videos} untrimmed videos in {folder / 'videos'}")
+    done = folder / "truth.json"
+    if done.exists():
+        dataset = activitynet.read(done).dataset
+        tell("", Summary("videos", {"videos": len(dataset.videos), "state": "already there"}))
+        return dataset
+    _, dataset = make_demo_videos(folder / "videos", n_videos=n_videos, seed=seed)
+    labels_csv.write(
+        folder / "labels.csv",
+        {v.id: v.labels for v in dataset.videos.values()},
+        {v.id: v.subset for v in dataset.videos.values()},
+    )
+    activitynet.write(folder / "testing.json", dataset.of("testing"))
+    activitynet.write(done, dataset)
+    facts = {
+        "videos": f"{len(dataset.videos)} ({sum(v.duration for v in dataset.videos.values()) / 60:.1f} min)",
+        "classes": ", ".join(dataset.classes),
+        "instances": sum(len(a.instances) for a in dataset.annotations.values()),
+    }
+    tell("", Summary("videos", facts))
+    return dataset
+
+
+def _branch(main: Workspace, second: Path, changes: dict[str, Any], reporter: Reporter) -> None:
+    """The second arm: a copy of the first after its first round, told to select otherwise."""
+    archive = second.with_suffix(".tar")
+    scratch = second.with_name(f".{second.name}.part")
+    moving.backup(main, archive, reporter=reporter)
+    if scratch.exists():
+        moving.discard(scratch)
+    moving.restore(archive, scratch)
+    write_text(scratch / SETTINGS_FILE, config.template(**changes))
+    scratch.rename(second)
+    archive.unlink()
+
+
+def _farewell(folder: Path, made: Summary) -> Summary:
+    facts = {
+        "report": made.facts["report"],
+        "dataset": str(folder / ARMS[0] / "dataset"),
+        "card": str(folder / ARMS[0] / "reports" / "card" / "README.md"),
+        "on your own videos": "kloc init my-dataset && cd my-dataset && kloc add VIDEOS/ labels.csv && kloc run",
+    }
+    return Summary("demo", facts)

@@ -1,0 +1,84 @@
+"""Taking a video down: nothing of it stays but the money that was paid for it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kloc.crowd.client import RefusedError, call
+from kloc.errors import CrowdError, UsageError
+from kloc.files import safe_name
+from kloc.pipeline import serving
+from kloc.pipeline.telling import Reporter
+from kloc.store import artefacts, videos
+from kloc.store.tables import ArtefactRow, HitRow, VideoRow
+from kloc.workspace import Workspace
+
+
+def remove(workspace: Workspace, video_ids: Sequence[str], reporter: Reporter) -> dict[str, Any]:
+    """Remove videos from store, features, proposals, media, models and predictions; expire their open HITs.
+
+    Models and predictions that saw a removed video are dropped whole: the next train and predict make them anew.
+    Raises :class:`UsageError` for an unknown id, before anything is removed, and :class:`CrowdError` while workers
+    can still see the video and the endpoint cannot be reached.
+    """
+    with workspace.store.transaction() as session:
+        unknown = [v for v in video_ids if session.get(VideoRow, v) is None]
+    if unknown:
+        raise UsageError(f"no video {unknown[0]!r} here; nothing was removed (`kloc status` lists what is there)")
+    expired = _expire(workspace, video_ids)
+    files: list[Path] = []
+    counts: dict[str, int] = {}
+    with workspace.store.transaction() as session:
+        for video_id in video_ids:
+            rows = session.query(ArtefactRow).filter(ArtefactRow.key == video_id)
+            files += [workspace.root / row.path for row in rows if row.path]
+            for name, count in videos.forget(session, video_id).items():
+                counts[name] = counts.get(name, 0) + count
+        for stage in ("train", "predict", "evaluate"):
+            artefacts.drop(session, stage)
+    names = {safe_name(video_id) for video_id in video_ids}
+    files += [
+        p for folder in (workspace.features, workspace.proposals) for p in folder.rglob("*.npy") if p.stem in names
+    ]
+    files += [workspace.media / f"{name}.mp4" for name in names]
+    gone = 0
+    for path in {*files}:
+        if path.is_file():
+            path.unlink()
+            gone += 1
+    for folder in (workspace.predictions, workspace.reports, workspace.dataset):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in workspace.models.glob("*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    reporter.say("models, predictions, reports and exports were dropped: they had seen the video")
+    return {**counts, "files": gone, "open HITs expired": expired}
+
+
+def _expire(workspace: Workspace, video_ids: Sequence[str]) -> int:
+    with workspace.store.transaction() as session:
+        query = session.query(HitRow).filter(HitRow.video_id.in_(video_ids), HitRow.state.in_(("intended", "created")))
+        hits = [row.hit_id for row in query if row.hit_id]
+    if not hits:
+        return 0
+    url = workspace.settings.crowd.endpoint
+    if serving.is_own(url) and not serving.answers(url):
+        with serving.endpoint_process(workspace) as started:
+            return _expire_at(workspace, started, hits)
+    return _expire_at(workspace, url, hits)
+
+
+def _expire_at(workspace: Workspace, url: str, hits: Sequence[str]) -> int:
+    client = serving.client(workspace, url)
+    for hit_id in hits:
+        try:
+            call(
+                f"HIT {hit_id}", client.update_expiration_for_hit, HITId=hit_id, ExpireAt=datetime.fromtimestamp(0, UTC)
+            )
+        except RefusedError as error:
+            if error.code.lower() != "hitdoesnotexist":
+                raise CrowdError(f"the video can still be seen by workers: {error}") from None
+    return len(hits)

@@ -1,0 +1,148 @@
+"""select: decide what to annotate next."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from kloc.errors import UsageError
+from kloc.files import fingerprint
+from kloc.pipeline.data import active_bank, feature_stage, open_inputs
+from kloc.pipeline.telling import Reporter, Summary
+from kloc.pipeline.training import current_predictions
+from kloc.records import Item
+from kloc.selection.base import Context, make_strategy
+from kloc.selection.choose import Selection
+from kloc.selection.choose import select as choose
+from kloc.selection.policies import make_policy
+from kloc.store import artefacts, revisions, rounds, videos
+from kloc.store.tables import SelectionRow
+from kloc.workspace import Workspace
+
+
+def pool_items(workspace: Workspace) -> list[Item]:
+    """What is still to be annotated: usable training videos that no annotation and no open round holds."""
+    with workspace.store.transaction() as session:
+        usable = videos.usable(session)
+        known = revisions.current(session)
+        open_rounds = {row.index for row in rounds.all_rounds(session) if row.state != "done"}
+        taken = {row.video_id for row in rounds.selections(session) if row.round in open_rounds}
+    return [v.item for v in usable.values() if v.subset == "training" and v.id not in known and v.id not in taken]
+
+
+def select(
+    workspace: Workspace, *, batch: int | None, strategy: str = "", policy: str = "", reporter: Reporter
+) -> Summary:
+    """Open the next round: score the pool by the newest predictions, let the policy pick a batch, say why.
+
+    While the newest round is not published the command shows it again instead of opening another.
+
+    Raises :class:`UsageError` for an empty pool, or for other settings than the open round's.
+    """
+    settings = workspace.settings
+    batch = batch or settings.selection.batch
+    strategy, policy = strategy or settings.selection.strategy, policy or settings.selection.policy
+    asked = {"batch": batch, "strategy": strategy, "policy": policy}
+    with workspace.store.transaction() as session:
+        newest = rounds.latest(session)
+    if newest is not None and newest.state == "selected":
+        if newest.settings["asked"] != asked:
+            was = ", ".join(f"{k} {v}" for k, v in newest.settings["asked"].items())
+            raise UsageError(
+                f"round {newest.index} ({was}) is selected and not published; publish it (kloc publish-hits), or take "
+                "it back first (kloc select --undo)"
+            )
+        return _summary(workspace, newest.index, ["this round was selected before and is not published yet"])
+    items = pool_items(workspace)
+    if not items:
+        raise UsageError("the pool is empty: every usable training video is annotated or on its way; add more videos")
+    index = 0 if newest is None else newest.index + 1
+    made = _choose(workspace, items, batch, strategy, policy, index)
+    with workspace.store.transaction() as session:
+        known = {"asked": asked, "pool": made.n_pool, "notes": list(made.notes)}
+        row = rounds.add(session, made.strategy, made.policy, settings.general.seed, known)
+        for position, pick in enumerate(made.picks):
+            session.add(
+                SelectionRow(
+                    round=row.index,
+                    position=position,
+                    video_id=pick.item.video_id,
+                    start=pick.item.start,
+                    end=pick.item.end,
+                    score=pick.score if math.isfinite(pick.score) else None,
+                    rank=pick.rank,
+                    reason=pick.reason,
+                )
+            )
+    return _summary(workspace, index, list(made.notes))
+
+
+def _choose(workspace: Workspace, items: list[Item], batch: int, strategy: str, policy: str, index: int) -> Selection:
+    predictions = current_predictions(workspace)
+    with workspace.store.transaction() as session:
+        context = Context(
+            predictions=predictions,
+            classes=tuple(videos.classes(session)),
+            annotations=revisions.current(session),
+            # Another seed for every round, the same for every strategy: arms that share a round share its ties.
+            seed=int(fingerprint([workspace.settings.general.seed, "round", index]), 16),
+            model_folder=_model_folder(workspace),
+            features=_feature_reader(workspace),
+        )
+    return choose(items, make_strategy(strategy), make_policy(policy), batch, context)
+
+
+def _model_folder(workspace: Workspace) -> Any:
+    with workspace.store.transaction() as session:
+        row = artefacts.get(session, "train", "current")
+    return workspace.root / row.path if row is not None and row.path else None
+
+
+def _feature_reader(workspace: Workspace) -> Any:
+    try:
+        bank = active_bank(workspace)
+    except UsageError:
+        return None  # a cold start needs no features
+    with workspace.store.transaction() as session:
+        if not artefacts.of_stage(session, feature_stage(bank)):
+            return None
+    return open_inputs(workspace, need_proposals=False).features
+
+
+def _summary(workspace: Workspace, index: int, notes: list[str]) -> Summary:
+    with workspace.store.transaction() as session:
+        row = next(r for r in rounds.all_rounds(session) if r.index == index)
+        chosen = rounds.selections(session, index)
+    seconds = sum(s.end - s.start for s in chosen)
+    facts: dict[str, Any] = {
+        "round": index,
+        "strategy": f"{row.strategy}, policy {row.policy}",
+        "chosen": f"{len(chosen)} of {row.settings['pool']} videos, {seconds / 60:.1f} min",
+    }
+    for selection in chosen[:5]:
+        facts[f"  {selection.position + 1}. {selection.video_id}"[:34]] = selection.reason
+    if len(chosen) > 5:
+        facts["  ..."] = f"{len(chosen) - 5} more"
+    data = {
+        "selected": [
+            {"video": s.video_id, "start": s.start, "end": s.end, "score": s.score, "rank": s.rank, "reason": s.reason}
+            for s in chosen
+        ]
+    }
+    return Summary("select", facts, notes, "kloc publish-hits (--dry-run shows the cost), or kloc select --undo", data)
+
+
+def undo(workspace: Workspace) -> Summary:
+    """Take back the newest round; refused once any of it is published."""
+    with workspace.store.transaction() as session:
+        newest = rounds.latest(session)
+        if newest is None:
+            raise UsageError("there is no round to take back")
+        if newest.state != "selected" or rounds.has_hits(session, newest.index):
+            raise UsageError(
+                f"round {newest.index} is {newest.state if newest.state != 'selected' else 'partly published'}: "
+                "what workers may have seen cannot be taken back"
+            )
+        count = rounds.undo(session, newest.index)
+        index = newest.index
+    return Summary("select --undo", {"round taken back": index, "videos back in the pool": count}, hint="kloc select")

@@ -1,0 +1,86 @@
+"""status: where a campaign stands, what is wrong, what comes next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kloc.crowd import money
+from kloc.pipeline.common import manifest
+from kloc.pipeline.data import BANK, PROPOSALS, feature_stage
+from kloc.pipeline.selecting import pool_items
+from kloc.pipeline.telling import Summary
+from kloc.store import artefacts, crowd, meta, revisions, rounds, videos
+from kloc.workspace import Workspace
+
+
+def status(workspace: Workspace) -> Summary:
+    """One screen: the pool, every stage, the rounds, the money, and each quarantined video with its reason."""
+    with workspace.store.transaction() as session:
+        rows = videos.rows(session)
+        names = videos.classes(session)
+        known = revisions.current(session)
+        every_round = rounds.all_rounds(session)
+        chosen = rounds.selections(session)
+        ledger = money.balance(session)
+        unreadable = crowd.problems(session)
+        bank = meta.get(session, BANK)
+        evaluations = artefacts.of_stage(session, "evaluate")
+        model = artefacts.get(session, "train", "current")
+    usable = {row.id: row for row in rows if row.state == "ok"}
+    quarantined = [row for row in rows if row.state == "quarantined"]
+    missing = sum(row.state == "missing" for row in rows)
+    subsets = {s: sum(row.subset == s for row in usable.values()) for s in ("training", "validation", "testing")}
+    features = set(manifest(workspace, feature_stage(bank))) & set(usable) if bank else set()
+    proposals = set(manifest(workspace, PROPOSALS)) & set(usable)
+    pool = pool_items(workspace)
+    facts: dict[str, Any] = {
+        "workspace": str(workspace.root),
+        "videos": f"{len(usable)} usable ({', '.join(f'{n} {s}' for s, n in subsets.items() if n) or 'none'})",
+    }
+    if quarantined:
+        facts["quarantined"] = len(quarantined)
+    if missing:
+        facts["known by name"] = missing
+    facts |= {
+        "classes": len(names),
+        "features": f"{len(features)} of {len(usable)}" + (f" ({bank})" if bank else ""),
+        "proposals": f"{len(proposals)} of {len(usable)}",
+        "annotated": f"{sum(v in usable for v in known)} videos, {sum(len(a.instances) for a in known.values())} instances",
+        "to annotate": len(pool),
+    }
+    for past in every_round[-5:]:
+        count = sum(s.round == past.index for s in chosen)
+        facts[f"round {past.index}"] = f"{past.state}: {count} videos by {past.strategy}"
+    if ledger.reserved:
+        facts["money"] = str(ledger)
+    for row in sorted(evaluations.values(), key=lambda r: (r.info["round"], r.info["videos"]))[-3:]:
+        for subset in ("validation", "testing"):
+            if subset in row.info:
+                facts[f"mAP after {row.info['round']} rounds"] = (
+                    f"{100 * row.info[subset]['mAP@0.5']:.1f} % at tIoU 0.5 on {subset}"
+                )
+    problems = [f"{row.id}: {row.reason}" for row in quarantined]
+    problems += [f"{video}: answer {answer} cannot be read: {why}" for answer, video, why in unreadable]
+    return Summary(
+        "status", facts, problems, _next(workspace, usable, features, proposals, known, every_round, model, pool)
+    )
+
+
+def _next(
+    workspace: Workspace, usable: Any, features: Any, proposals: Any, known: Any, every: Any, model: Any, pool: Any
+) -> str:
+    if not usable:
+        return "kloc add VIDEOS..."
+    if len(features) < len(usable):
+        return "kloc extract"
+    if len(proposals) < len(features):
+        return "kloc propose"
+    if every and every[-1].state == "selected":
+        return "kloc publish-hits"
+    if every and every[-1].state == "published":
+        return "kloc ingest --watch"
+    if known and (model is None or model.info["round"] < sum(r.state == "done" for r in every)):
+        return "kloc train, then kloc predict"
+    if pool:
+        return "kloc select"
+    return "kloc stats, kloc split, kloc card, kloc export"

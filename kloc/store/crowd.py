@@ -1,0 +1,121 @@
+"""Queries on the crowd's tables: HITs, assignments, guidelines, the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
+
+from kloc.records import Item
+from kloc.store.tables import AssignmentRow, GuidelineRow, HitRow, LedgerRow
+
+#: States in which a HIT can still bring answers.
+OPEN_STATES = ("created", "expired")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """A parsed answer with what it was asked for; ``answer`` is in video seconds (see ``AssignmentRow.answer``)."""
+
+    assignment_id: str
+    worker_id: str
+    token: str
+    round: int | None
+    item: Item
+    classes: tuple[str, ...]
+    guideline: str
+    status: str
+    answer: dict[str, Any]
+
+
+def lock_ledger(session: Session) -> None:
+    """Make everybody else who would write the ledger wait until this transaction has ended.
+
+    SQLite takes its write lock at the first statement that may write; PostgreSQL is told.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("LOCK TABLE ledger IN SHARE ROW EXCLUSIVE MODE"))
+    else:
+        session.execute(update(LedgerRow).where(LedgerRow.entry == "").values(amount_mills=LedgerRow.amount_mills))
+
+
+def keep_guideline(session: Session, version: str, content: dict[str, Any]) -> None:
+    """Remember what workers are told under ``version``."""
+    if session.get(GuidelineRow, version) is None:
+        session.add(GuidelineRow(version=version, content=content))
+
+
+def hits_by_token(session: Session, tokens: Collection[str]) -> dict[str, HitRow]:
+    """Those of the HITs named by ``tokens`` that are known."""
+    rows = session.scalars(select(HitRow).where(HitRow.token.in_(list(tokens))))
+    return {row.token: row for row in rows}
+
+
+def hits(
+    session: Session, *, rounds: Collection[int | None] | None = None, states: Sequence[str] | None = None
+) -> list[HitRow]:
+    """HITs in a stable order, of some rounds (``None`` in ``rounds``: those outside any round) or of all."""
+    query = select(HitRow)
+    if states is not None:
+        query = query.where(HitRow.state.in_(states))
+    if rounds is not None:
+        numbered = [r for r in rounds if r is not None]
+        chosen = HitRow.round.in_(numbered)
+        query = query.where(chosen | HitRow.round.is_(None) if None in rounds else chosen)
+    rows = list(session.scalars(query))
+    return sorted(rows, key=lambda row: (row.round is not None, row.round or 0, row.video_id, row.start, row.token))
+
+
+def assignments_of(session: Session, token: str) -> list[AssignmentRow]:
+    """Everything workers handed in for one HIT, parsed or not, by id."""
+    query = select(AssignmentRow).where(AssignmentRow.token == token).order_by(AssignmentRow.assignment_id)
+    return list(session.scalars(query))
+
+
+def parsed_counts(session: Session) -> dict[str, int]:
+    """For each HIT (by token) the number of its answers that could be parsed and were not rejected."""
+    query = (
+        select(AssignmentRow.token, func.count())
+        .where(AssignmentRow.problem.is_(None), AssignmentRow.status != "Rejected")
+        .group_by(AssignmentRow.token)
+    )
+    return {token: int(count) for token, count in session.execute(query)}
+
+
+def problems(session: Session) -> list[tuple[str, str, str]]:
+    """(assignment id, video id, problem) of all answers that could not be parsed."""
+    query = (
+        select(AssignmentRow.assignment_id, HitRow.video_id, AssignmentRow.problem)
+        .join(HitRow, HitRow.token == AssignmentRow.token)
+        .where(AssignmentRow.problem.is_not(None))
+        .order_by(AssignmentRow.assignment_id)
+    )
+    return [(assignment, video, problem or "") for assignment, video, problem in session.execute(query)]
+
+
+def answers(session: Session) -> list[StoredAnswer]:
+    """Every parsed answer of the campaign that was not rejected, by assignment id."""
+    query = (
+        select(AssignmentRow, HitRow)
+        .join(HitRow, HitRow.token == AssignmentRow.token)
+        .where(AssignmentRow.problem.is_(None), AssignmentRow.status != "Rejected")
+        .order_by(AssignmentRow.assignment_id)
+    )
+    return [
+        StoredAnswer(
+            assignment_id=row.assignment_id,
+            worker_id=row.worker_id,
+            token=hit.token,
+            round=hit.round,
+            item=Item(hit.video_id, hit.start, hit.end),
+            classes=tuple(hit.classes),
+            guideline=hit.guideline,
+            status=row.status,
+            answer=row.answer,
+        )
+        for row, hit in session.execute(query)
+        if row.answer is not None
+    ]
