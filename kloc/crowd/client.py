@@ -1,0 +1,187 @@
+"""The one way kloc talks to a crowd: boto3's ``mturk`` client, whoever answers at the other end of the wire.
+
+Amazon's own service is gone; ``kloc crowd serve`` and other compatible endpoints speak the same protocol.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+
+from kloc.errors import CrowdError, UsageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_mturk import MTurkClient
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Folder that is added to botocore's search path where botocore itself no longer knows ``mturk``.
+SERVICE_MODEL = Path(__file__).parent / "service_model"
+
+CLOSED = (
+    "Amazon Mechanical Turk closed on 2026-09-30 and no work can be done there: start your own endpoint with "
+    "`kloc crowd serve` or name another compatible one (crowd.endpoint in kloc.toml); --i-know-mturk-is-closed insists"
+)
+
+_ADVICE = {
+    "InsufficientFunds": "the account's balance is too low; add money or publish fewer tasks",
+    "HITDoesNotExist": "the endpoint does not know this HIT; was it deleted, or is this another endpoint?",
+    "AssignmentDoesNotExist": "the endpoint does not know this assignment; is this another endpoint?",
+    "InvalidAssignmentState": "the assignment is in another state by now; run `kloc ingest` again",
+    "InvalidHITState": "the HIT is in another state by now; run `kloc ingest` again",
+    "XMLParseError": "the endpoint cannot read the question's XML; this is a defect of kloc, please report it",
+    "HITTooOldForExtension": "the HIT is too old to be extended; publish the item anew",
+    "InvalidMaximumAssignmentsIncrease": "a HIT below 10 assignments cannot grow to 10 or more; publish it anew",
+}
+
+_MAX_TRIES = 6
+_SLOWEST_WAIT_S = 8.0
+
+
+class RefusedError(CrowdError):
+    """The endpoint understood the request and said no. ``code`` is the last part of its TurkErrorCode."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class UnreachableError(CrowdError):
+    """No answer came: whether the endpoint acted on the request is unknown."""
+
+
+def make_client(
+    endpoint_url: str | None,
+    access_key: str | None = None,
+    secret_key: str | None = None,
+    *,
+    i_know_mturk_is_closed: bool = False,
+    region: str = "us-east-1",
+    read_timeout_s: float = 60.0,
+) -> MTurkClient:
+    """A boto3 ``mturk`` client for ``endpoint_url``; makes no call yet.
+
+    Without keys the default boto3 chain finds them (environment, profile, ...); without ``endpoint_url`` boto3's
+    own settings decide (``AWS_ENDPOINT_URL_MTURK``, then Amazon). Raises :class:`UsageError` for an endpoint at
+    Amazon, unless overridden, and for keys that come one without the other.
+    """
+    if (access_key is None) != (secret_key is None):
+        raise UsageError("an access key and its secret key belong together: give both or neither")
+    if endpoint_url is not None and urlsplit(endpoint_url).scheme not in ("http", "https"):
+        raise UsageError(f"crowd endpoint {endpoint_url!r}: not an http(s) URL, e.g. http://127.0.0.1:8765")
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 5},
+        connect_timeout=10,
+        read_timeout=read_timeout_s,
+        user_agent_extra="kloc",
+    )
+    try:
+        client = boto3.Session(botocore_session=_session()).client(
+            "mturk",
+            region_name=region,
+            endpoint_url=endpoint_url,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            config=config,
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise UsageError(f"crowd endpoint {endpoint_url!r}: {_one_line(error)}") from None
+    if not i_know_mturk_is_closed and _is_amazon(client.meta.endpoint_url):
+        raise UsageError(CLOSED)
+    return client
+
+
+def _session() -> botocore.session.Session:
+    session = botocore.session.get_session()
+    if "mturk" not in session.get_available_services():
+        session.get_component("data_loader").search_paths.append(str(SERVICE_MODEL))
+    return session
+
+
+def _is_amazon(url: str) -> bool:
+    host = (urlsplit(url).hostname or "").rstrip(".").lower()
+    return any(host == name or host.endswith(f".{name}") for name in ("amazonaws.com", "amazonaws.com.cn"))
+
+
+def call(about: str, operation: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call one operation of a client; ``about`` names in errors what it was for, e.g. ``"video v1"``.
+
+    boto3 repeats what failed on the way by itself; a refusal that means throttling is repeated here, after a
+    jittered wait. Raises :class:`RefusedError` where the endpoint says no and :class:`UnreachableError` where no
+    answer came.
+    """
+    jitter = random.SystemRandom()
+    for attempt in range(_MAX_TRIES):
+        try:
+            return operation(*args, **kwargs)
+        except ClientError as error:
+            if attempt + 1 < _MAX_TRIES and _is_throttling(error):
+                time.sleep(jitter.uniform(0.1, 1.0) * min(0.25 * 2**attempt, _SLOWEST_WAIT_S))
+                continue
+            raise _translate(about, error) from None
+        except NoCredentialsError:
+            raise UsageError(
+                "no keys for the crowd endpoint: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to those that "
+                "`kloc crowd serve` shows, or use a profile (AWS_PROFILE)"
+            ) from None
+        except BotoConnectionError as error:
+            raise UnreachableError(f"{about}: {_one_line(error)}; is the endpoint running?") from None
+        except BotoCoreError as error:
+            raise CrowdError(f"{about}: {_one_line(error)}") from None
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def pages(about: str, client: MTurkClient, operation: str, key: str, **arguments: Any) -> Iterator[Any]:
+    """Every entry of a list operation, page by page, e.g. ``pages("...", client, "list_hits", "HITs")``.
+
+    Raises :class:`CrowdError` also where the endpoint hands out the same page token twice.
+    """
+    method: Callable[..., dict[str, Any]] = getattr(client, operation)
+    token: str | None = None
+    seen: set[str] = set()
+    while True:
+        extra = {"NextToken": token} if token else {}
+        page = call(about, method, MaxResults=100, **arguments, **extra)
+        yield from page.get(key, [])
+        token = page.get("NextToken")
+        if not token:
+            return
+        if token in seen:
+            raise CrowdError(
+                f"{about}: the endpoint repeats the page token {token[:40]!r}; its listing cannot be trusted"
+            )
+        seen.add(token)
+
+
+def _is_throttling(error: ClientError) -> bool:
+    body: dict[str, Any] = dict(error.response)
+    said = f"{body.get('TurkErrorCode', '')} {body.get('Error', {}).get('Message', '')}"
+    return error.response["Error"]["Code"] == "RequestError" and (
+        "throttl" in said.lower() or "rate exceeded" in said.lower()
+    )
+
+
+def _translate(about: str, error: ClientError) -> CrowdError:
+    body: dict[str, Any] = dict(error.response)
+    code = str(body.get("TurkErrorCode") or body.get("Error", {}).get("Code", "unknown")).rsplit(".", 1)[-1]
+    advice = next((text for name, text in _ADVICE.items() if name.lower() == code.lower()), None)
+    message = body.get("Error", {}).get("Message") or body.get("Message") or "no reason given"
+    status = body.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if isinstance(status, int) and status >= 500:
+        return UnreachableError(f"{about}: the endpoint failed ({code}): {_one_line(message)}; try again later")
+    return RefusedError(f"{about}: {code}: {advice or _one_line(message)}", code)
+
+
+def _one_line(reason: object) -> str:
+    return " ".join(str(reason).split())[:300]
