@@ -1,8 +1,9 @@
 """Frames by decord: the fastest exact reader of sound files, at a known price.
 
 What it needs watching for: it rebases the first frame to 0 and keeps times in float32 (so times come from the
-packets), it numbers frames of some containers wrongly (so its times are compared with the packets'), a few
-widths come back with padded rows, and a reader carried through a fork hangs.
+packets); it numbers frames of some containers wrongly (so its times are compared with the packets'); after a
+seek into an open group of pictures it is off by some frames (so PyAV reads those); a few widths come back with
+padded rows; and a reader carried through a fork hangs.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class DecordReader:
     ) -> None:
         if not timeline.trusted or timeline.container not in _SOUND or timeline.n_video_streams != 1:
             raise VideoError("its times need PyAV")
+        if timeline.open_gop:
+            raise VideoError("after a seek it would give wrong frames of open groups of pictures")
         self.path = path
         self.n_frames = int(timeline.pts.size)
         self.timestamps = timeline.times

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from kloc.errors import UsageError
+from kloc.errors import UsageError, VideoError
 from kloc.files import atomic_write
 
 from .probe import Probe
@@ -31,6 +31,8 @@ _MAX_RATE = 60.0
 #: An original of this height or less, with a key frame at least this often, is served as it is.
 _SEEKABLE_HEIGHT = 480
 _SEEKABLE_GOP = 30
+#: Seconds beyond which a file's times are broken or hostile: a day.
+_MAX_DURATION = 24 * 3600.0
 #: Decoded pictures held at once while encoding.
 _CHUNK = 16
 
@@ -59,7 +61,8 @@ def make_proxy(source: Path | str, out: Path | str, probe: Probe, *, height: int
     An original that is such a file already (H.264 mp4, yuv420p, upright, square pixels, from 0, constant rate,
     a key frame at least every 30 frames, at most 480 pixels tall, index in front) is linked or copied instead.
 
-    Raises VideoError where ``source`` cannot be read, UsageError where ``out`` is ``source``.
+    Raises VideoError where ``source`` cannot be read or its times span more than a day, UsageError where
+    ``out`` is ``source``.
     """
     source, out = Path(source), Path(out)
     if out.absolute() == source.absolute():
@@ -68,6 +71,11 @@ def make_proxy(source: Path | str, out: Path | str, probe: Probe, *, height: int
     if _is_seek_friendly(source, probe, timeline):
         _link(source, out)
         return Proxy(out, 0.0, probe.duration, 1.0 / probe.fps, reused=True)
+    if probe.duration > _MAX_DURATION:
+        raise VideoError(
+            f"{one_line(source)}: its frame times span {probe.duration / 3600:.0f} hours, too many for a proxy; "
+            "mend its timestamps or cut it"
+        )
     rate = proxy_rate(timeline.times, probe)
     period = 1.0 / float(rate)
     count = max(math.ceil(probe.duration / period - 0.5), 1)

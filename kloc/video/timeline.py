@@ -52,6 +52,8 @@ class Timeline:
     trusted: bool
     #: Whether an edit list hides some packets from view.
     trimmed: bool
+    #: Whether frames shown before a key frame are stored after it (open groups of pictures).
+    open_gop: bool
     #: First name of the container's format, e.g. "mov".
     container: str
     n_video_streams: int
@@ -208,6 +210,7 @@ def _from_packets(container: InputContainer, stream: VideoStream) -> Timeline | 
     keys: list[int] = []
     durations: dict[int, int] = {}
     n_hidden = 0
+    open_gop = False
     for packet in reader.packets():
         if not packet.size:
             continue
@@ -215,6 +218,8 @@ def _from_packets(container: InputContainer, stream: VideoStream) -> Timeline | 
             return None
         if packet.is_keyframe:
             keys.append(packet.pts)
+        elif len(keys) > 1 and packet.pts < keys[-1]:
+            open_gop = True
         if packet.is_discard:
             n_hidden += 1
             continue
@@ -226,7 +231,9 @@ def _from_packets(container: InputContainer, stream: VideoStream) -> Timeline | 
         return None
     if n_claimed and n_claimed != len(shown) + n_hidden:
         return None
-    last = _last_duration(pts, durations.get(int(pts[-1]), 0), stream)
+    # An mp4 stores gaps in decoding order: where frames are reordered that is not how long one is shown.
+    reordered = kind == "mov" and bool(np.any(np.diff(shown) < 0))
+    last = _last_duration(pts, 0 if reordered else durations[int(pts[-1])], stream)
     timeline = Timeline(
         pts=pts,
         time_base=stream.time_base,
@@ -235,6 +242,7 @@ def _from_packets(container: InputContainer, stream: VideoStream) -> Timeline | 
         by_pts=True,
         trusted=True,
         trimmed=n_hidden > 0,
+        open_gop=open_gop,
         container=kind,
         n_video_streams=len(_video_streams(container)),
     )
@@ -252,7 +260,10 @@ def _ends_decode(path: Path, timeline: Timeline) -> bool:
     with open_container(path) as container:
         stream = video_stream(container, path)
         reader = PacketReader(container, stream)
-        container.seek(int(timeline.keys[-1]), stream=stream, backward=True)
+        try:
+            container.seek(int(timeline.keys[-1]), stream=stream, backward=True)
+        except av.error.FFmpegError:
+            return False  # without an index only decoding everything tells
         last = max((f.pts for f in reader.frames() if f.pts is not None), default=None)
         return last == timeline.pts[-1] and not reader.damaged
 
@@ -294,14 +305,15 @@ def _from_decoding(path: Path, n_claimed: int) -> Timeline:
             by_pts=by_pts,
             trusted=False,
             trimmed=False,
+            open_gop=False,
             container=kind,
             n_video_streams=len(_video_streams(container)),
         )
         warning = _shortfall(timeline.end, container, stream)
+        if warning is None and n_claimed - len(pts) > max(2, n_claimed // 100):
+            warning = f"truncated or damaged: {len(pts)} of {n_claimed} frames decode"
         if warning is None and reader.damaged:
-            warning = f"{reader.damaged} damaged packets were skipped"
-        if warning and n_claimed > len(pts):
-            warning += f"; {len(pts)} of {n_claimed} frames are used"
+            warning = f"damaged: {reader.damaged} packets were skipped"
     return timeline if warning is None else _with_warning(timeline, warning)
 
 

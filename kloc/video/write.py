@@ -68,7 +68,7 @@ def write_video(
     if codec == "libx265":
         options["x265-params"] = "log-level=none:pools=none:frame-threads=1"
     elif codec == "libsvtav1":
-        options = {"preset": "12", "crf": str(crf), "svtav1-params": "lp=1"}
+        options = {"preset": "8", "crf": str(crf), "svtav1-params": "lp=1"}
     elif codec == "libvpx-vp9":
         options |= {"crf": str(crf), "b": "0", "deadline": "realtime", "cpu-used": "8"}
     # The muxer reopens its own file to move the index to the front, so it needs a real name of its own.
@@ -81,7 +81,10 @@ def write_video(
             raise UsageError(f"{path}: FFmpeg writes no such file: {error}") from error
         try:
             with container:
-                stream = container.add_stream(codec, rate=rate, options=options)
+                try:
+                    stream = container.add_stream(codec, rate=rate, options=options)
+                except ValueError as error:  # PyAV's unknown codec, or one the container cannot hold
+                    raise UsageError(f"{path}: cannot hold codec {codec}: {error}") from error
                 assert isinstance(stream, VideoStream)
                 stream.height, stream.width = first.shape[:2]
                 stream.pix_fmt = pixel_format
