@@ -1,0 +1,214 @@
+// The video: playing, stepping by frames, looping, and proof of what was watched.
+
+const video = $("video");
+const rates = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3];
+const watched = [];
+// `wanted` is where the playhead shall be while the video is still seeking there, `issued` where it was sent.
+let wanted = null;
+let issued = null;
+let before = 0;
+let broken = false;
+
+const now = () => (wanted === null ? video.currentTime : wanted);
+const shown = () => frameAt(now());
+
+// Seeks are not queued: while one is under way only the newest wish is kept.
+function seek(t) {
+  if (broken) return;
+  wanted = clamp(t, 0, DURATION);
+  before = wanted;
+  if (video.readyState >= 1 && !video.seeking) issue();
+  reveal(wanted);
+  drawPlayhead();
+}
+const seekFrame = (k) => seek(middle(clamp(k, 0, LAST)));
+
+function issue() {
+  issued = wanted;
+  video.currentTime = wanted;
+}
+
+video.addEventListener("seeked", () => {
+  if (wanted === null) return;
+  if (wanted !== issued) return issue();
+  if (Math.abs(video.currentTime - issued) > 0.5 + FRAME) {
+    say("This video cannot be searched: the server does not send parts of it.", "warn");
+    count("failed_seeks");
+  }
+  before = video.currentTime;
+  wanted = null;
+  drawPlayhead();
+});
+
+function playPause() {
+  if (broken) return;
+  if (!video.paused) return video.pause();
+  if (now() >= DURATION - FRAME * 1.5) seek(0);
+  count("plays");
+  video.play().catch((error) => {
+    if (error.name !== "AbortError") say("The video could not be started: " + error.message, "warn");
+  });
+}
+
+function step(frames) {
+  video.pause();
+  seekFrame(shown() + frames);
+}
+
+function stepSeconds(delta) {
+  const k = frameAt(clamp(now() + delta, 0, DURATION));
+  if (video.paused) seekFrame(k);
+  else seek(middle(k));
+}
+
+function speed(direction) {
+  const at = rates.indexOf(video.playbackRate);
+  const next = direction ? rates[clamp(at + direction, 0, rates.length - 1)] : rates[(at + 1) % rates.length];
+  video.playbackRate = next;
+  const text = String(next).replace("0.", ".") + "×";
+  $("speed").textContent = text;
+  $("speed").setAttribute("aria-label", "Speed " + next + "×");
+  say("Speed " + next + "×");
+}
+
+function mute() {
+  video.muted = !video.muted;
+  $("mute").setAttribute("aria-pressed", video.muted);
+  $("mute").replaceChildren(icon(video.muted ? "mute" : "sound"));
+}
+
+function loop() {
+  const segment = chosen();
+  if (!segment) return say("Choose a segment to loop (N or P).");
+  state.loop = !state.loop;
+  state.gaps = false;
+  count("loops");
+  if (state.loop) {
+    seekFrame(frameAt(segment.start));
+    if (video.paused) playPause();
+  } else video.pause();
+  say(state.loop ? "Looping the segment" : "Loop off");
+  changed();
+}
+
+// Plays what is not marked, so that nothing is missed.
+function reviewGaps() {
+  state.gaps = !state.gaps;
+  state.loop = false;
+  count("reviews");
+  if (state.gaps && video.paused) playPause();
+  say(state.gaps ? "Playing only what is not marked" : "Playing everything");
+  changed();
+}
+
+function saw(start, end) {
+  let at = 0;
+  while (at < watched.length && watched[at][1] < start - 0.02) at++;
+  let to = at;
+  while (to < watched.length && watched[to][0] <= end + 0.02) {
+    start = Math.min(start, watched[to][0]);
+    end = Math.max(end, watched[to][1]);
+    to++;
+  }
+  watched.splice(at, to - at, [start, end]);
+}
+const watchedShare = () => Math.min(1, watched.reduce((sum, [a, b]) => sum + b - a, 0) / DURATION);
+
+function nextUnwatched() {
+  let t = 0;
+  for (const [a, b] of watched) {
+    if (a - t > 0.25) break;
+    t = b;
+  }
+  if (DURATION - t < 0.25) return say("You have watched the whole video.");
+  seekFrame(frameAt(t));
+  if (video.paused) playPause();
+}
+
+// Only playing in a visible page counts as watching. The clock ticks with every drawn frame, and a few times a
+// second where drawing is slow.
+function watch() {
+  if (video.paused || wanted !== null) return;
+  const t = video.currentTime;
+  const gone = t - before;
+  if (gone > 0 && gone < 1 + 2 * video.playbackRate && document.visibilityState === "visible") saw(before, t);
+  before = t;
+}
+video.addEventListener("timeupdate", watch);
+
+function tick() {
+  watch();
+  if (!video.paused && wanted === null) {
+    const t = video.currentTime;
+    const segment = chosen();
+    if (state.loop && segment && (t >= segment.end - FRAME * 0.5 || t < segment.start - FRAME)) {
+      seekFrame(frameAt(segment.start));
+    } else if (state.gaps) {
+      const inside = state.segments.find((other) => t >= other.start && t < other.end - FRAME);
+      if (inside) seek(inside.end + FRAME / 2);
+    }
+    follow(t);
+    drawPlayhead();
+    drawWatched();
+  }
+  requestAnimationFrame(tick);
+}
+
+function cover(text, ...actions) {
+  $("cover").hidden = !text;
+  $("cover-text").textContent = text;
+  $("cover-actions").replaceChildren(...actions);
+}
+
+function cannotPlay(reason) {
+  broken = true;
+  count("media_errors");
+  const again = el("button", { onclick: load }, "Try again");
+  const tell = el("button", { class: "primary", onclick: openReport }, "Report a problem");
+  cover(reason, again, ...(preview ? [] : [tell]));
+  $("live").textContent = reason;
+}
+
+function load() {
+  const url = address("mediaUrl");
+  broken = false;
+  cover("Loading the video…");
+  if (!url) return cannotPlay("This page was opened without the address of a video.");
+  if (!video.canPlayType(task.media_type)) {
+    return cannotPlay(`This browser cannot play ${task.media_type} video. Please open the task in a recent Chrome, Edge, Firefox or Safari.`);
+  }
+  video.src = url;
+  video.load();
+}
+
+video.addEventListener("error", () => {
+  const code = video.error ? video.error.code : 0;
+  cannotPlay(
+    code === 2 ? "The connection broke while the video was loading. What you have marked is safe."
+      : code === 3 ? "The video is damaged or uses a format that this browser cannot decode."
+        : "The video could not be opened: the link may have run out, or this browser cannot play its format."
+  );
+});
+video.addEventListener("loadeddata", () => {
+  cover("");
+  if (!video.videoWidth) return cannotPlay("This browser plays the sound of this video, but cannot decode its picture.");
+  if (wanted !== null) issue();
+  drawPlayhead();
+});
+for (const name of ["play", "pause"]) {
+  video.addEventListener(name, () => {
+    $("play").replaceChildren(icon(video.paused ? "play" : "pause"));
+    $("play").setAttribute("aria-label", video.paused ? "Play" : "Pause");
+    before = now();
+    if (video.paused) saveSoon();
+  });
+}
+video.addEventListener("waiting", () => $("stage").classList.add("waiting"));
+for (const name of ["playing", "seeked", "canplay"]) {
+  video.addEventListener(name, () => $("stage").classList.remove("waiting"));
+}
+video.addEventListener("ended", () => {
+  if (DURATION - before < 1) saw(before, DURATION);
+  if (state.gaps) reviewGaps();
+  drawWatched();
+});

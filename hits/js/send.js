@@ -1,0 +1,154 @@
+// Sending: once, with patience, and never losing the work.
+
+const submitTo = address("turkSubmitTo");
+const waits = [1, 2, 4, 8, 15, 30];
+
+function answer(problem) {
+  const round = (t) => Math.round(t * 100) / 100;
+  const whole = {
+    version: 1,
+    segments: state.segments.map(({ label, start, end }) => ({ label, start, end })),
+    none: state.none,
+    seconds_spent: round(spent),
+    watched: watched.map(([a, b]) => [round(a), round(b)]),
+    guideline: task.guideline,
+    prefilled: task.prefill.length > 0,
+    events: counters,
+  };
+  if (problem) whole.problem = problem;
+  return JSON.stringify(whole);
+}
+
+// What still keeps the answer from being sent, or null.
+function missing() {
+  if (state.pending !== null) return "A segment is still open: press A where it ends, or Esc to drop it.";
+  const nameless = state.segments.find((segment) => segment.label === null);
+  if (nameless) {
+    select(nameless);
+    return `Segment ${state.segments.indexOf(nameless) + 1} has no class yet.`;
+  }
+  if (!state.segments.length && !state.none) return `Mark at least one segment, or tick “${$("none-text").textContent}”.`;
+  return null;
+}
+
+function showState(text, kind = "", ...actions) {
+  $("state").replaceChildren(text, ...actions);
+  $("state").className = kind;
+}
+
+function submit() {
+  if (state.locked) return preview && readOnly();
+  const reason = missing();
+  if (reason) {
+    showState(reason, "bad");
+    return say(reason, "warn");
+  }
+  send(answer());
+}
+
+async function send(text) {
+  if (state.locked) return;
+  if (!submitTo) return showState("This page was opened without an address to send the answer to.", "bad");
+  saveNow(true);
+  state.locked = true;
+  video.pause();
+  document.body.classList.add("sending");
+  changed(false);
+  const url = submitTo.replace(/[?#].*$/, "").replace(/\/+$/, "") + "/mturk/externalSubmit";
+  const fields = { assignmentId, answer: text };
+  for (let attempt = 0, blocked = 0; ; attempt++) {
+    showState("Sending…", "busy");
+    const outcome = await attemptOnce(url, fields);
+    if (outcome === "stored") return finished(fields);
+    if (outcome !== "again" && outcome !== "unreadable") {
+      state.locked = false;
+      document.body.classList.remove("sending");
+      changed();
+      return showState(`The answer was not accepted: ${outcome} Your work is still here.`, "bad");
+    }
+    // The server answers, but three times we were not allowed to read it: only a real form can get through.
+    if (outcome === "unreadable" && ++blocked >= 3) return post(url, fields);
+    await pause(waits[Math.min(attempt, waits.length - 1)]);
+  }
+}
+
+// "stored", "again", "unreadable" (the server is there, its answer is kept from this page), or the server's refusal.
+async function attemptOnce(url, fields) {
+  try {
+    const reply = await fetch(url, {
+      method: "POST", body: new URLSearchParams(fields), headers: { Accept: "application/json" }, signal: AbortSignal.timeout(30000),
+    });
+    if (reply.ok) return "stored";
+    if (reply.status >= 500 || [408, 425, 429].includes(reply.status)) return "again";
+    return await refusal(reply);
+  } catch {
+    try {
+      await fetch(url, { mode: "no-cors", method: "HEAD", signal: AbortSignal.timeout(10000) });
+      return "unreadable";
+    } catch {
+      return "again";
+    }
+  }
+}
+
+async function refusal(reply) {
+  const text = (await reply.text()).slice(0, 4000);
+  try {
+    const said = JSON.parse(text);
+    const message = said.message || said.error || said.detail;
+    if (typeof message === "string") return message.slice(0, 300).replace(/([^.!?])$/, "$1.");
+  } catch {
+    // Not JSON: the status has to do.
+  }
+  return `the server said ${reply.status}.`;
+}
+
+function pause(seconds) {
+  return new Promise((resolve) => {
+    let left = seconds;
+    const retry = el("button", { class: "quiet", onclick: () => end() }, "Try now");
+    const show = () => showState(`Could not send. Your work is safe, trying again in ${left} s.`, "bad", retry);
+    const timer = setInterval(() => (--left > 0 ? show() : end()), 1000);
+    const end = () => {
+      clearInterval(timer);
+      removeEventListener("online", end);
+      resolve();
+    };
+    addEventListener("online", end);
+    show();
+  });
+}
+
+function post(url, fields) {
+  showState("Sending…", "busy");
+  const form = el("form", { method: "post", action: url, hidden: true });
+  for (const [name, value] of Object.entries(fields)) form.append(el("input", { type: "hidden", name, value }));
+  document.body.append(form);
+  form.submit();
+}
+
+function finished(fields) {
+  if (storage) storage.removeItem(draftKey);
+  const sent = JSON.parse(fields.answer);
+  const n = sent.segments.length;
+  $("done-text").textContent = sent.problem ? "Your report was received."
+    : sent.none ? "You told us that the action does not occur in this video."
+      : `You marked ${n} segment${n > 1 ? "s" : ""}.`;
+  for (const node of document.querySelectorAll("header, main, #banner")) node.hidden = true;
+  document.body.classList.remove("sending");
+  for (const player of [video, scout].filter(Boolean)) {
+    player.removeAttribute("src");
+    player.load();
+  }
+  $("done").hidden = false;
+  $("done").focus();
+  $("live").textContent = "Thank you. Your answer has arrived.";
+  window.parent.postMessage({ type: "kloc-submitted", assignmentId }, "*");
+}
+
+function openReport() {
+  if (readOnly()) return;
+  video.pause();
+  $("report-box").showModal();
+  $("problem").focus();
+}
