@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -99,6 +99,17 @@ class Ids:
         ends = self._ends.values[low:high].astype(np.int64)
         final = int(ends[-1]) if len(ends) else begin
         return self._text.values[begin:final].tobytes(), ends - begin
+
+    def are(self, places: NDArray[np.int64], expected: Sequence[bytes]) -> bool:
+        """Whether the ids at ``places`` are exactly ``expected``, compared in one go."""
+        ends = self._ends.values[places]
+        begins = np.where(places > 0, self._ends.values[np.maximum(places - 1, 0)], 0)
+        sizes = np.fromiter(map(len, expected), np.int64, len(expected))
+        if not np.array_equal(ends - begins, sizes):
+            return False
+        bounds = np.cumsum(sizes) - sizes
+        text = self._text.values[np.repeat(begins - bounds, sizes) + np.arange(int(sizes.sum()))]
+        return text.tobytes() == b"".join(expected)
 
     def __getitem__(self, place: int) -> str:
         return self.raw(place, place + 1)[0].decode("utf-8", "surrogatepass")

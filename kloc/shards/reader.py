@@ -123,9 +123,16 @@ class ShardReader:
 
     def _find_hashed(self, encoded: Sequence[bytes]) -> NDArray[np.int64]:
         wanted = np.fromiter(map(hash_id, encoded), np.uint64, len(encoded))
-        low = np.searchsorted(self._hash.values, wanted)
         found = np.full(len(encoded), -1, np.int64)
-        for i, at in enumerate(low.tolist()):
+        low = np.searchsorted(self._hash.values, wanted)
+        hit = np.flatnonzero(low < self._count)
+        hit = hit[self._hash.values[low[hit]] == wanted[hit]]
+        places = self._place.values[low[hit]]
+        if self._ids.are(places, [encoded[i] for i in hit.tolist()]):
+            found[hit] = places
+            return found
+        for i in hit.tolist():  # two ids share a hash: about once in 10^19 pairs
+            at = int(low[i])
             while at < self._count and self._hash.values[at] == wanted[i]:
                 place = int(self._place.values[at])
                 if self._ids.raw(place, place + 1)[0] == encoded[i]:
