@@ -175,12 +175,13 @@ def test_jitter_refuses_the_impossible(args: tuple[float, ...], message: str) ->
     st.floats(0.05, 3),
     st.floats(-5, 5),
     st.lists(segment, min_size=1, max_size=20),
+    st.sampled_from([3, 64]),
     st.integers(0, 999),
 )
 def test_mean_pooling_equals_the_naive_mean(
-    count: int, step: float, origin: float, boxes: list[tuple[float, float]], seed: int
+    count: int, step: float, origin: float, boxes: list[tuple[float, float]], dim: int, seed: int
 ) -> None:
-    features = np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
+    features = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
     grid = Grid(origin, step, step, count)
     pooled = sg.mean_pool(features, grid, sg.as_segments(boxes))
     assert pooled.dtype == np.float32

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +31,17 @@ class TrainingSettings(Protocol):
     def batch_size(self) -> int: ...
     @property
     def clip_norm(self) -> float: ...
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread: sums in another order would be other weights and other proposals."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class StreamNetwork(nn.Module):
@@ -59,6 +72,7 @@ class StreamNetwork(nn.Module):
         last = states[:, -1]
         return self.loc(last).unflatten(1, (-1, 2)), self.conf(last)
 
+    @one_thread()
     @torch.inference_mode()
     def infer(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Offsets ``(S, K, 2)`` and confidences ``(S, K)`` in [0, 1]."""
@@ -95,6 +109,7 @@ def balance(matched: NDArray[np.bool_]) -> tuple[float, float]:
     )
 
 
+@one_thread()
 def train(
     network: StreamNetwork,
     inputs: NDArray[np.float32],
