@@ -1,0 +1,78 @@
+"""What the three apps share: settings, database, clock, links, log; and the small rules of answering."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+from sqlalchemy import select, update
+from starlette.requests import Request
+
+from kloc.crowd.endpoint.database import Database
+from kloc.crowd.endpoint.faults import Refusal
+from kloc.crowd.endpoint.limits import RateLimiter
+from kloc.crowd.endpoint.links import LinkSigner
+from kloc.crowd.endpoint.log import Log
+from kloc.crowd.endpoint.settings import EndpointSettings
+from kloc.crowd.endpoint.tables import APPROVED, SUBMITTED, Assignment
+
+#: A host as it may stand in a header of ours and in a page; anything else is an attack.
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(:[0-9]{1,5})?", re.ASCII)
+
+
+class Context:
+    """One running endpoint."""
+
+    BAD_HOST = "The Host header is not a host name."
+
+    def __init__(self, settings: EndpointSettings, clock: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.log = Log(settings.log_file)
+        self.database = Database(settings.database_url)
+        self.links = LinkSigner(self.database.value("url_key"))
+        rate = settings.requests_per_second
+        self.worker_limit = RateLimiter(rate, 10 * rate)
+        #: For those whose link is not valid: guessing tokens is hopeless, and should be quiet as well.
+        self.stranger_limit = RateLimiter(1.0, 60.0)
+
+    def now(self) -> float:
+        return self.clock()
+
+    def base(self, request: Request) -> str:
+        """The address under which the other side knows us, without a slash at the end."""
+        if self.settings.public_url is not None:
+            return self.settings.public_url
+        host = request.headers.get("host", "")
+        if not _HOST.fullmatch(host):
+            raise Refusal(HTTPStatus.BAD_REQUEST, self.BAD_HOST)
+        return f"{request.url.scheme}://{host}"
+
+    def settle(self) -> None:
+        """Approve what nobody has judged in time. Cheap when there is nothing to do, as nearly always."""
+        now = self.now()
+        due = (Assignment.status == SUBMITTED, Assignment.auto_approval_time <= now)
+        with self.database.read() as session:
+            if session.scalar(select(Assignment.id).where(*due).limit(1)) is None:
+                return
+        with self.database.write() as session:
+            session.execute(
+                update(Assignment).where(*due).values(status=APPROVED, approval_time=Assignment.auto_approval_time)
+            )
+
+    def close(self) -> None:
+        self.database.close()
+        self.log.close()
+
+
+def wants_json(request: Request) -> bool:
+    """A browser asks for text/html first; programs ask for application/json."""
+    accept = request.headers.get("accept", "")
+    return "application/json" in accept and "text/html" not in accept
+
+
+def origin_of(url: str) -> str:
+    """``https://lab.example/kloc`` -> ``https://lab.example``."""
+    return "/".join(url.split("/", 3)[:3])

@@ -1,0 +1,136 @@
+"""The life of an assignment between worker and endpoint: accept, return, submit. Capacity holds under any race."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Literal
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from kloc.crowd.endpoint import hits
+from kloc.crowd.endpoint.faults import Refusal
+from kloc.crowd.endpoint.ids import new_id
+from kloc.crowd.endpoint.qualifications import qualifies
+from kloc.crowd.endpoint.tables import (
+    ACCEPTED,
+    HANDED_IN,
+    RETURNED,
+    SUBMITTED,
+    Assignment,
+    Draft,
+    Hit,
+    HitType,
+    Worker,
+)
+
+
+def accept(session: Session, hit_id: str, worker: Worker, now: float) -> Assignment:
+    """Give ``worker`` a lease on the HIT, or the one they hold already.
+
+    A worker who returned the HIT or let the lease run out gets the same assignment again, draft included.
+    Raises :class:`Refusal` (404 unknown, 403 not qualified, 409 no place, closed or already handed in).
+    """
+    hit = hits.lock(session, hit_id)
+    if hit is None or hit.disposed:
+        raise Refusal(HTTPStatus.NOT_FOUND, "This task does not exist any more.")
+    held = session.scalar(
+        select(Assignment).where(Assignment.hit_id == hit_id, Assignment.worker_id == worker.id).with_for_update()
+    )
+    if held is not None and held.status in HANDED_IN:
+        raise Refusal(HTTPStatus.CONFLICT, "You have already handed in this task.")
+    if held is not None and held.status == ACCEPTED and held.deadline > now:
+        return held
+    _require_place(session, hit, now)
+    kind = session.get_one(HitType, hit.hit_type_id)
+    if not qualifies(session, worker.id, kind.qualification_requirements):
+        raise Refusal(HTTPStatus.FORBIDDEN, "This task asks for a qualification you do not have yet.")
+    deadline = now + kind.assignment_duration
+    if held is not None:
+        held.status, held.reward, held.accept_time, held.deadline = ACCEPTED, kind.reward, now, deadline
+        return held
+    assignment = Assignment(
+        id=new_id(),
+        hit_id=hit_id,
+        worker_id=worker.id,
+        status=ACCEPTED,
+        reward=kind.reward,
+        accept_time=now,
+        deadline=deadline,
+    )
+    session.add(assignment)
+    return assignment
+
+
+def give_back(session: Session, assignment_id: str, worker_id: str) -> None:
+    """End a lease early; its place is free at once. Returning twice is fine, returning handed-in work is not."""
+    assignment = _locked(session, assignment_id)
+    if assignment is None or assignment.worker_id != worker_id:
+        raise Refusal(HTTPStatus.NOT_FOUND, "This task is not yours.")
+    if assignment.status in HANDED_IN:
+        raise Refusal(HTTPStatus.CONFLICT, "This task is already handed in and cannot be returned.")
+    assignment.status = RETURNED
+
+
+def submit(session: Session, assignment_id: str, answer: str, now: float) -> Literal["stored", "again", "late"]:
+    """Store an answer. ``again``: one was there, it stays. ``late``: the lease is over and its place is gone.
+
+    After the lease the answer still counts while the HIT is open and has a free place. Once the HIT has closed
+    it does not: the requester has been told that no more answers come, and may have spent the money elsewhere.
+    """
+    assignment = _locked(session, assignment_id)
+    if assignment is None:
+        raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
+    if assignment.status in HANDED_IN:
+        return "again"
+    if session.get_one(Worker, assignment.worker_id).revoked is not None:
+        raise Refusal(HTTPStatus.FORBIDDEN, "Your access has been withdrawn; please ask the person who gave it to you.")
+    hit = session.get_one(Hit, assignment.hit_id)
+    if assignment.status != ACCEPTED or assignment.deadline <= now:
+        try:
+            _require_place(session, hit, now)
+        except Refusal:
+            assignment.late_answer = answer
+            return "late"
+    assignment.status = SUBMITTED
+    assignment.answer = answer
+    assignment.submit_time = now
+    assignment.auto_approval_time = now + session.get_one(HitType, hit.hit_type_id).auto_approval_delay
+    session.execute(delete(Draft).where(Draft.assignment_id == assignment_id))
+    return "stored"
+
+
+def save_draft(session: Session, assignment_id: str, content: str, now: float) -> None:
+    """Keep a draft, whether the lease still runs or not; after the answer is in there is nothing to draft."""
+    assignment = _locked(session, assignment_id)
+    if assignment is None:
+        raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
+    if assignment.status in HANDED_IN:
+        raise Refusal(HTTPStatus.CONFLICT, "This task is already handed in.")
+    draft = session.get(Draft, assignment_id)
+    if draft is None:
+        session.add(Draft(assignment_id=assignment_id, saved=now, content=content))
+    else:
+        draft.saved, draft.content = now, content
+
+
+def _require_place(session: Session, hit: Hit, now: float) -> None:
+    count = hits.counts(session, [hit.id], now)[hit.id]
+    if hit.disposed or hit.expiration <= now:
+        raise Refusal(HTTPStatus.CONFLICT, "This task is closed.")
+    if count.taken >= hit.max_assignments:
+        raise Refusal(HTTPStatus.CONFLICT, "All places of this task are taken.")
+
+
+def _locked(session: Session, assignment_id: str) -> Assignment | None:
+    """The assignment with its HIT held. The HIT first, always: no two transactions wait for each other."""
+    hit_id = session.scalar(select(Assignment.hit_id).where(Assignment.id == assignment_id))
+    if hit_id is None:
+        return None
+    hits.lock(session, hit_id)
+    return session.scalar(
+        select(Assignment)
+        .where(Assignment.id == assignment_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )

@@ -1,0 +1,112 @@
+"""Reading the Question of a HIT: HTMLQuestion and ExternalQuestion, hostile or not."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from xml.etree.ElementTree import Element, ParseError
+
+import defusedxml.ElementTree
+from defusedxml.common import DefusedXmlException
+
+from kloc.crowd.endpoint.faults import RequestError, invalid
+from kloc.crowd.endpoint.ids import MEDIA_KEY
+
+#: Bytes of the question's XML.
+MAXIMUM = 65_535
+_SCHEMAS = "http://mechanicalturk.amazonaws.com/AWSMechanicalTurkDataSchemas"
+HTML_NAMESPACE = f"{_SCHEMAS}/2011-11-11/HTMLQuestion.xsd"
+EXTERNAL_NAMESPACE = f"{_SCHEMAS}/2006-07-14/ExternalQuestion.xsd"
+
+
+@dataclass(frozen=True)
+class Question:
+    """``content`` is the page's HTML, or the external page's URL."""
+
+    kind: Literal["html", "external"]
+    content: str
+    frame_height: int
+
+
+def parse(xml: str) -> Question:
+    """Read a question's XML. Raises :class:`RequestError` with the code MTurk clients look for."""
+    size = len(xml.encode("utf-8", "surrogatepass"))
+    if size > MAXIMUM:
+        raise invalid(f"the Question has {size} bytes, at most {MAXIMUM} are allowed")
+    try:
+        root: Element = defusedxml.ElementTree.fromstring(xml.strip(), forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        raise _broken(f"the Question is not well-formed XML: {type(error).__name__}: {error}") from error
+    for kind, namespace, name, child in (
+        ("html", HTML_NAMESPACE, "HTMLQuestion", "HTMLContent"),
+        ("external", EXTERNAL_NAMESPACE, "ExternalQuestion", "ExternalURL"),
+    ):
+        if root.tag == f"{{{namespace}}}{name}":
+            content = (root.findtext(f"{{{namespace}}}{child}") or "").strip()
+            if not content:
+                raise _broken(f"the {name} has no {child}")
+            height = (root.findtext(f"{{{namespace}}}FrameHeight") or "").strip()
+            if re.fullmatch(r"[0-9]{1,5}", height, re.ASCII) is None:
+                raise _broken(f"the {name} needs a FrameHeight in pixels (0 fills the window)")
+            if kind == "external":
+                return Question("external", _external(content), int(height))
+            return Question("html", content, int(height))
+    raise _broken(
+        f"the Question's root element {root.tag!r} is neither {{{HTML_NAMESPACE}}}HTMLQuestion "
+        f"nor {{{EXTERNAL_NAMESPACE}}}ExternalQuestion"
+    )
+
+
+def media_key(question: Question) -> str | None:
+    """The ``media_key`` in the page's ``<script type="application/json" id="kloc-task">``, where there is one."""
+    if question.kind != "html":
+        return None
+    finder = _TaskFinder()
+    finder.feed(question.content)
+    finder.close()
+    try:
+        task: Any = json.loads("".join(finder.text)) if finder.found else None
+    except (ValueError, RecursionError):
+        return None
+    key = task.get("media_key") if isinstance(task, dict) else None
+    return key if isinstance(key, str) and MEDIA_KEY.fullmatch(key) else None
+
+
+class _TaskFinder(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found = False
+        self.text: list[str] = []
+        self._inside = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "script" and values.get("id") == "kloc-task" and not self.found:
+            self._inside = self.found = (values.get("type") or "").strip().lower() == "application/json"
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "script":
+            self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.text.append(data)
+
+
+def _external(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        safe = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        safe = False
+    if not safe or re.search(r"[\s\"'<>;,\\]", url):
+        raise invalid(f"the ExternalURL {url[:200]!r} is not a plain http(s) address")
+    return url
+
+
+def _broken(message: str) -> RequestError:
+    return RequestError("XMLParseError", message)
