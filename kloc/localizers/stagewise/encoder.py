@@ -24,6 +24,7 @@ from kloc.segments import (
 if TYPE_CHECKING:
     from kloc.features.bank import VideoFeatures
     from kloc.localizers.base import TrainingSet, TrainingVideo
+    from kloc.records import Annotation
 
 #: Encodings of a training set are kept in memory up to this size and made again on every pass beyond it.
 CACHE_BYTES = 2 << 30
@@ -164,7 +165,7 @@ class EncodedTraining:
         grid = features.grid
         return EncodedVideo(
             video_id=features.video_id,
-            key=f"{features.video_id}\x1f{annotation.item.start}\x1f{annotation.item.end}",
+            key=_key(features, annotation),
             segments=segments,
             encoded=both[: len(segments)],
             truth=both[len(segments) :],
@@ -179,6 +180,12 @@ class EncodedTraining:
             usable=inside_item(segments, annotation),
             asked=np.array([annotation.covers(name) for name in self._training.classes], bool),
         )
+
+
+def _key(video: VideoFeatures, annotation: Annotation) -> str:
+    """Relative to the video, so that a video moved in time draws the same numbers."""
+    item = annotation.item
+    return f"{video.video_id}\x1f{item.start - video.start:.3f}\x1f{item.end - video.start:.3f}"
 
 
 def encode_training(training: TrainingSet, settings: StageWiseSettings) -> EncodedTraining:

@@ -42,12 +42,11 @@ def fit_svm(
     """
     if solver == "liblinear":
         model = LinearSVC(C=c, dual=False, tol=tolerance, max_iter=max_iterations, class_weight="balanced")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", ConvergenceWarning)
-            try:
-                model.fit(rows, positive)
-            except ConvergenceWarning:
-                log.warning("the attention SVM stopped after %d iterations without converging", max_iterations)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.fit(rows, positive)
+        if any(issubclass(w.category, ConvergenceWarning) for w in caught):
+            log.warning("the attention SVM stopped after %d iterations without converging", max_iterations)
         return np.append(model.coef_[0], model.intercept_[0]).astype(np.float64)
     return _newton(rows, positive, c * balanced_weights(positive), tolerance, max_iterations, start)
 
@@ -64,9 +63,11 @@ def _newton(
     sign = np.where(positive, 1.0, -1.0)
     w = np.zeros(rows.shape[1] + 1) if start is None else start.astype(np.float64)
     score = margins(rows, w)
-    # liblinear's rule: relative to the gradient at zero and to how rare the rarer class is.
+    # liblinear's rule: relative to the gradient at zero and to how rare the rarer class is. Rows that say nothing
+    # have no gradient at zero, and float32 cannot tell gradients apart much below a millionth of all costs.
     rare = max(1, min(int(positive.sum()), int((~positive).sum()))) / len(rows)
     goal = tolerance * rare * float(np.linalg.norm(2 * _back(rows, cost * sign)))
+    goal = max(goal, 1e-6 * float(cost.sum()))
     for _ in range(max_iterations):
         miss = np.maximum(1 - sign * score, 0)
         gradient = w - 2 * _back(rows, cost * sign * miss)
