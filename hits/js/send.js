@@ -10,7 +10,7 @@ function answer(problem) {
     segments: state.segments.map(({ label, start, end }) => ({ label, start, end })),
     none: state.none,
     seconds_spent: round(spent),
-    watched: watched.map(([a, b]) => [round(a), round(b)]),
+    watched: watched.map(([a, b]) => [round(a), round(b)]).filter(([a, b]) => b > a),
     guideline: task.guideline,
     prefilled: task.prefill.length > 0,
     events: counters,
