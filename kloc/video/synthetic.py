@@ -59,7 +59,7 @@ class Difficulty:
     light: strength of the changes of light. restless: how much the camera moves. grain: sensor noise, grey levels.
     """
 
-    scale: tuple[float, float] = (24.0, 52.0)
+    scale: tuple[float, float] = (30.0, 58.0)
     seconds: tuple[float, float] = (22.0, 42.0)
     action_seconds: tuple[float, float] = (2.2, 16.0)
     ramp: tuple[float, float] = (0.3, 1.2)
@@ -152,12 +152,16 @@ def plan(seed: int, n_videos: int = 48, difficulty: Difficulty | None = None) ->
         raise UsageError(f"the demo needs at least {2 * len(CLASSES)} videos, not {n_videos}")
     difficulty = difficulty or Difficulty()
     labels = _labels(n_videos)
-    seen: dict[str, int] = {}
+    shares = {label: labels.count(label) / 3 for label in CLASSES}
+    held_out = {label: max(1, int(share)) for label, share in shares.items()}
+    for label in sorted(CLASSES, key=lambda c: int(shares[c]) - shares[c])[
+        : max(0, n_videos // 3 - sum(held_out.values()))
+    ]:
+        held_out[label] += 1
     rows: list[tuple[str, Subset]] = []
     for label in labels:
-        position = seen.get(label, 0)
-        seen[label] = position + 1
-        rows.append((label, "validation" if position % 3 == 1 else "training"))
+        rows.append((label, "validation" if held_out[label] > 0 else "training"))
+        held_out[label] -= 1
     order = generator(seed, "demo-order").permutation(n_videos)
     return [_plan_video(seed, i, *rows[int(k)], difficulty) for i, k in enumerate(order)]
 

@@ -136,12 +136,17 @@ def _ball(pen: Pen, pose: Pose, style: Style) -> None:
         x = 0.75 * np.sin(0.9 * pose.t)
         spin += 150 * x
     pen.shadow(x, 0.38 - 0.13 * min(height, 1.5), 110 - int(40 * min(height, 1.5)))
-    for trail in (0.22, 0.12) if height > 0.2 else ():
-        pen.disc(x, radius + max(0.0, height - trail), radius * 0.9, radius * 0.9, style.colours[0], 60)
+    if pose.mode == "act":  # a trail where it just was, dust where it hits the ground
+        for lag in (0.16, 0.08) if pose.t > 0.16 else ():
+            before = (pose.t - lag) * (1.15 + 0.3 * style.variant) % 1.0
+            past = 4 * before * (1 - before) * 1.45 * pose.level
+            pen.disc(x, 0.04 + radius + past, radius * 0.95, radius * 0.95, style.colours[0], 70)
+        for side in (-1, 1):
+            pen.disc(side * (0.6 + 0.15 * height), 0.12, 0.2, 0.09, (214, 204, 184), int(150 * max(0.0, 1 - height)))
     y = 0.04 + radius * squash + height
     for i in range(6):
         pen.wedge(x, y, radius, spin + 60 * i, spin + 60 * i + 60, style.colours[i % len(style.colours)], squash)
-    pen.disc(x - 0.1, y + 0.14, 0.08, 0.06, (255, 255, 255), 130)
+    pen.disc(x - 0.1, y + 0.14, 0.08, 0.06, (255, 255, 255))
 
 
 def _umbrella(pen: Pen, pose: Pose, style: Style) -> None:
@@ -150,25 +155,17 @@ def _umbrella(pen: Pen, pose: Pose, style: Style) -> None:
     top, foot = 2.25, 0.05
     pen.shadow(0, 0.25 + 0.75 * spread, 90)
     pen.line([(0, foot), (sway, top)], INK, 0.06)
-    half, drop = 0.09 + 1.1 * spread, 1.35 - 0.55 * spread
-    n = 6
-    edges = np.linspace(-half, half, n + 1)
-    for i in range(n):
-        left, right = float(edges[i]), float(edges[i + 1])
-        rise = [
-            top - drop * (0.25 + 0.75 * (abs(e) / half) ** 2) if spread > 0.1 else top - drop for e in (left, right)
-        ]
-        hem = (rise[0] + rise[1]) / 2 + 0.09 * spread
-        shoulder = [(sway + e * 0.62, top - drop * (0.12 + 0.2 * (abs(e) / half) ** 2)) for e in (left, right)]
-        shape = [
-            (sway, top),
-            shoulder[0],
-            (sway + left, rise[0]),
-            (sway + (left + right) / 2, hem),
-            (sway + right, rise[1]),
-            shoulder[1],
-        ]
-        pen.polygon(shape, style.colours[i % len(style.colours)])
+    half, drop = 0.09 + 1.05 * spread, 1.35 - 0.6 * spread
+    edges = np.linspace(-1.0, 1.0, 7)
+    for i in range(6):  # panels under a dome, each with a hem that curves up
+        part = np.linspace(edges[i], edges[i + 1], 5)
+        dome = top - drop + drop * np.sqrt(np.maximum(0.0, 1 - np.abs(part) ** (1 + spread)))
+        hem = top - drop + 0.1 * spread * np.sin(np.linspace(np.pi, 0, 5))
+        x = sway + half * part
+        panel = [*zip(x, dome, strict=True), *zip(x[::-1], hem, strict=True)]
+        pen.polygon(panel, style.colours[i % len(style.colours)])
+        if i:
+            pen.line([(sway, top), (float(x[0]), top - drop)], INK, 0.02)
     pen.line([(sway, top), (sway, top + 0.14)], INK, 0.05)
 
 
@@ -183,17 +180,19 @@ def _flag(pen: Pen, pose: Pose, style: Style) -> None:
         wave = 0.16 * s * np.sin(7.5 * s - 9 * pose.t)
     else:
         sway = 0.08 * np.sin(1.8 * pose.t) if pose.mode == "tease" else 0.0
-        length, droop = 0.3 + sway, 0.95
-        wave = 0.05 * np.sin(14 * s + style.variant * 6)
+        length, droop = 0.17 + sway, 0.95
+        wave = 0.03 * np.sin(14 * s + style.variant * 6)
     x = -0.88 + length * s
     top = 2.42 - droop * s + wave
-    tall = 1.05
+    tall = 1.05 if pose.mode == "act" else 0.8
     for b in range(bands):
         high, low = top - tall * b / bands, top - tall * (b + 1) / bands
         pen.polygon([*zip(x, high, strict=True), *zip(x[::-1], low[::-1], strict=True)], style.colours[b])
     for i in range(2, n, 4):  # folds
-        shade = 50 if pose.mode == "act" else 90
-        pen.line([(float(x[i]), float(top[i])), (float(x[i]), float(top[i] - tall))], INK, 0.05, shade)
+        for b in range(bands):
+            shade: Colour = tuple(int(c * 0.78) for c in style.colours[b])  # type: ignore[assignment]
+            high, low = float(top[i]) - tall * b / bands, float(top[i]) - tall * (b + 1) / bands
+            pen.line([(float(x[i]), high), (float(x[i]), low)], shade, 0.05)
 
 
 def _fire(pen: Pen, pose: Pose, style: Style) -> None:
@@ -252,7 +251,7 @@ def _swing(pen: Pen, pose: Pose, style: Style) -> None:
         ghosts = (0.16, 0.08, 0.0)
     for ghost in ghosts:
         if pose.mode == "act":
-            angle = 0.95 * pose.level * np.sin(2.9 * (pose.t - ghost))
+            angle = 0.7 * pose.level * np.sin(2.9 * (pose.t - ghost))
         else:
             angle = 0.1 * np.sin(2.0 * pose.t) if pose.mode == "tease" else 0.0
         alpha = 255 if ghost == 0 else 80
@@ -303,7 +302,7 @@ def draw_actor(label: str, pose: Pose, style: Style, scale: float) -> Image.Imag
 def _balloon(pen: Pen, t: float, style: Style) -> None:
     pen.line([(0, 1.25), (0.06 * np.sin(3 * t), 0.4)], (230, 230, 230), 0.025)
     pen.disc(0, 1.45, 0.36, 0.43, style.colours[0])
-    pen.disc(-0.11, 1.82, 0.09, 0.08, (255, 255, 255), 120)
+    pen.disc(-0.11, 1.82, 0.09, 0.08, (250, 246, 240))
 
 
 def _cart(pen: Pen, t: float, style: Style) -> None:

@@ -1,0 +1,143 @@
+"""Plots as SVG text: light background, colours that colour-blind readers can tell apart, equal bytes for equal data."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from kloc.report.statistics import Pairwise
+
+#: Okabe and Ito's colours, the ones that stand out on white and on near black, best first.
+COLOURS: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c6bb1", "#7f7f7f")
+INK, FAINT, PAPER = "#22272e", "#b9c0c8", "#ffffff"
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.5,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": "none",
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One round: how much was labelled, what the localizer then reached, perhaps with an interval over seeds."""
+
+    labelled: float
+    value: float
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The learning curve of one arm (a selection strategy, random choice, all labels at once)."""
+
+    name: str
+    points: tuple[CurvePoint, ...]
+
+
+def learning_curve(
+    curves: Sequence[Curve], *, x_label: str = "labelled videos", y_label: str = "mAP@0.5", title: str = ""
+) -> str:
+    """SVG of the learning curves of several arms; an arm of a single point is drawn as a level to reach."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 4.0))
+        axes = figure.add_subplot()
+        for i, curve in enumerate(curves):
+            colour, marker = COLOURS[i % len(COLOURS)], _MARKERS[i % len(_MARKERS)]
+            x = [p.labelled for p in curve.points]
+            y = [p.value for p in curve.points]
+            if len(x) == 1:
+                axes.axhline(y[0], color=colour, linewidth=1.2, linestyle=(0, (5, 3)), label=curve.name)
+                axes.plot(x, y, color=colour, marker=marker, markersize=7, linestyle="none")
+                continue
+            axes.plot(x, y, color=colour, marker=marker, markersize=5.5, linewidth=2, label=curve.name)
+            band = [(p.labelled, p.low, p.high) for p in curve.points if p.low is not None and p.high is not None]
+            if band:
+                at, low, high = np.asarray(band, np.float64).T
+                axes.fill_between(at, low, high, color=colour, alpha=0.16, linewidth=0)
+        axes.set(xlabel=x_label, ylabel=y_label, title=title, ylim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        if curves:
+            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.15), ncol=2, fontsize=10, borderaxespad=0)
+        return _svg(figure, "learning-curve" + title)
+
+
+def bars(values: Mapping[str, float], *, x_label: str = "", title: str = "", percent: bool = False) -> str:
+    """SVG of horizontal bars, in the order given, each with its figure."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 0.9 + 0.32 * max(len(values), 1)))
+        axes = figure.add_subplot()
+        names = list(values)
+        drawn = axes.barh(range(len(names)), [values[n] for n in names], color=COLOURS[0], height=0.68)
+        labels = [f"{v:.1%}" if percent else f"{v:,.4g}" for v in values.values()]
+        axes.bar_label(drawn, labels, padding=4, fontsize=10, color=INK)
+        # parse_math off: a class name may hold a dollar sign
+        axes.set_yticks(range(len(names)), names, parse_math=False)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.margins(x=0.12)
+        axes.set(xlabel=x_label, title=title)
+        return _svg(figure, "bars" + title)
+
+
+def heatmap(matrix: Pairwise, *, title: str = "") -> str:
+    """SVG of one pairwise matrix, in percent of all instances."""
+    with mpl.rc_context({**_STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(4.4, 3.8))
+        axes = figure.add_subplot()
+        top = max((x for row in matrix.percent for x in row), default=0.0)
+        axes.imshow(matrix.percent or [[0.0]], cmap="Blues", vmin=0, vmax=max(top, 1e-9))
+        for r, row in enumerate(matrix.percent):
+            for c, x in enumerate(row):
+                axes.text(c, r, f"{x:.1f}", ha="center", va="center", color=PAPER if x > 0.6 * top else INK)
+        axes.set_xticks(range(len(matrix.column_names)), matrix.column_names)
+        axes.set_yticks(range(len(matrix.row_names)), matrix.row_names)
+        axes.set(xlabel=matrix.columns, ylabel=matrix.rows, title=title)
+        return _svg(figure, f"heat-{matrix.rows}-{matrix.columns}")
+
+
+def _svg(figure: Figure, salt: str) -> str:
+    """The figure as an ``<svg>`` element: no date, no version, ids that depend on the content alone."""
+    for text in figure.findobj(mpl.text.Text):
+        text.set_parse_math(False)  # names are text, never formulas
+    FigureCanvasSVG(figure)
+    stream = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": f"kloc {salt}"}):
+        figure.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    found = re.search(r"<svg.*</svg>", stream.getvalue(), re.DOTALL)
+    assert found is not None, "matplotlib wrote no svg element"
+    return re.sub(r"[ \t]+\n", "\n", found.group(0)) + "\n"
+
+
+def for_page(svg: str) -> str:
+    """The same drawing with the page's colours instead of fixed ones, so that it follows light and dark."""
+    replaced = re.sub(r"(?i)#22272e", "var(--ink)", svg)
+    replaced = re.sub(r"(?i)#b9c0c8", "var(--line)", replaced)
+    return re.sub(r"(?i)fill: ?#ffffff", "fill: none", replaced)
