@@ -88,7 +88,7 @@ def preprocess(frames: np.ndarray, size: int = 224, short_side: int = 256) -> Te
     x = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
     scale = short_side / min(x.shape[2:])
     shape = [round(x.shape[2] * scale), round(x.shape[3] * scale)]
-    x = F.interpolate(x, shape, mode="bicubic", antialias=True, align_corners=False).clamp_(0, 255)
+    x = F.interpolate(x, shape, mode="bilinear", antialias=True)
     top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
     return (x[:, :, top : top + size, left : left + size] - 127) / 128
 

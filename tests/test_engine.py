@@ -117,7 +117,7 @@ def test_a_worker_that_cannot_be_built_ends_the_run_with_its_own_error(workers: 
 
 
 def test_processes_that_die_at_the_start_end_the_run() -> None:
-    with pytest.raises(KlocError, match="cannot start.*exit code 3"):
+    with pytest.raises(KlocError, match=r"cannot start.*exit code 3"):
         Collected().run(helpers.DiesAtStart, [1, 2], workers=2)
 
 
@@ -152,7 +152,7 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, how: signal.Signals, code
 @given(st.lists(st.integers(), max_size=40), st.integers(1, 7))
 def test_shards_part_the_tasks(tasks: list[int], count: int) -> None:
     parts = [shard(tasks, index, count) for index in range(count)]
-    assert sorted(sum(parts, [])) == sorted(tasks)
+    assert sorted(task for part in parts for task in part) == sorted(tasks)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
