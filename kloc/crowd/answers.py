@@ -266,6 +266,6 @@ def _kind(value: Any) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, list | dict):  # repr of a deeply nested one would run out of stack
         return _kind(value)
-    text = value if isinstance(value, str) else repr(value)
-    text = " ".join(text.split())
-    return repr(text if len(text) <= 120 else f"{text[:117]}...")
+    text = " ".join(value.split()) if isinstance(value, str) else repr(value)
+    text = text if len(text) <= 120 else f"{text[:117]}..."
+    return repr(text) if isinstance(value, str) else text

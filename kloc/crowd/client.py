@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Folder that is added to botocore's search path where botocore itself no longer knows ``mturk``.
+#: Folder at the end of botocore's search path: used where botocore itself no longer knows ``mturk``.
 SERVICE_MODEL = Path(__file__).parent / "service_model"
 
 CLOSED = (
@@ -104,8 +104,9 @@ def make_client(
 
 def _session() -> botocore.session.Session:
     session = botocore.session.get_session()
-    if "mturk" not in session.get_available_services():
-        session.get_component("data_loader").search_paths.append(str(SERVICE_MODEL))
+    # Last in the line: botocore's own model comes first for as long as it has one. (Asking it for its services
+    # beforehand would make the loader remember an answer without ours.)
+    session.get_component("data_loader").search_paths.append(str(SERVICE_MODEL))
     return session
 
 

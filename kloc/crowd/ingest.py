@@ -120,12 +120,12 @@ def _one(
     came, bad = _keep(store, row, listed)
     paid = _approve(store, client, row, settings, now)
     with store.transaction() as session:
+        lock_ledger(session)
         kept = assignments_of(session, row.token)
         parsed = sum(a.problem is None and a.status != "Rejected" for a in kept)
         # The endpoint's own word, not our clock: near the end of its life a HIT may still be accepted there.
         over = hit["HITStatus"] in ("Reviewable", "Reviewing", "Disposed")
         expired = (_seconds(hit.get("Expiration")) or now() + 1) <= now()
-        lock_ledger(session)
         current = session.get_one(HitRow, row.token)
         current.state = "expired" if expired else "created"
         if over and all(a.status != "Submitted" for a in kept):
@@ -139,6 +139,7 @@ def _keep(store: Store, row: HitRow, listed: Iterable[Mapping[str, Any]]) -> tup
     came = 0
     bad: list[tuple[str, str, str]] = []
     with store.transaction() as session:
+        lock_ledger(session)  # reading first and writing then would fail where another process writes between
         for data in listed:
             kept = session.get(AssignmentRow, data["AssignmentId"])
             if kept is not None:
