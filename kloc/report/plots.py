@@ -133,7 +133,8 @@ def _svg(figure: Figure, salt: str) -> str:
         figure.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     found = re.search(r"<svg.*</svg>", stream.getvalue(), re.DOTALL)
     assert found is not None, "matplotlib wrote no svg element"
-    return re.sub(r"[ \t]+\n", "\n", found.group(0)) + "\n"
+    bare = re.sub(r"<metadata>.*?</metadata>", "", found.group(0), flags=re.DOTALL)
+    return re.sub(r"\s*\n", "\n", bare) + "\n"
 
 
 def for_page(svg: str) -> str:

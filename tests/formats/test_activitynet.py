@@ -1,0 +1,233 @@
+"""ActivityNet JSON: what is read, what is counted, what is refused, and that nothing is lost on the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kloc.errors import FormatError, UsageError
+from kloc.formats import activitynet
+from kloc.records import Annotation, Dataset, Detection, Instance, Item, Video
+
+
+def _file(tmp_path: Path, database: dict[str, Any], **more: Any) -> Path:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"version": "1.3", "taxonomy": [], "database": database, **more}), encoding="utf-8")
+    return path
+
+
+def _video(*segments: tuple[Any, Any], **more: Any) -> dict[str, Any]:
+    rows = [{"label": "jump", "segment": list(s)} for s in segments]
+    return {"subset": "training", "duration": 10.0, "annotations": rows, **more}
+
+
+def _one(tmp_path: Path, *segments: tuple[Any, Any], **more: Any) -> tuple[list[tuple[float, float]], list[str]]:
+    dataset, problems = activitynet.read(_file(tmp_path, {"v": _video(*segments, **more)}))
+    return [(i.start, i.end) for i in dataset.annotations["v"].instances], problems
+
+
+def test_times_may_be_strings_and_come_out_sorted(tmp_path: Path) -> None:
+    assert _one(tmp_path, ("4.5", "6"), (1, 2.5)) == ([(1.0, 2.5), (4.5, 6.0)], [])
+
+
+@pytest.mark.parametrize(
+    ("segments", "kept", "sentence"),
+    [
+        ([(8, 12)], [(8.0, 10.0)], "1 x end beyond the video's duration, clipped (v)"),
+        ([(-1, 2)], [(0.0, 2.0)], "1 x start before the video's first frame, clipped (v)"),
+        ([(3, 3)], [], "1 x zero-length segment, dropped (v)"),
+        ([(5, 3)], [], "1 x reversed segment, dropped (v)"),
+        ([(11, 12)], [], "1 x segment wholly outside its video, dropped (v)"),
+        ([(1, 2), (1, 2), (1, 2)], [(1.0, 2.0)], "2 x segment given twice, counted once (v)"),
+    ],
+)
+def test_what_is_wrong_is_mended_and_counted(
+    tmp_path: Path, segments: list[tuple[float, float]], kept: list[tuple[float, float]], sentence: str
+) -> None:
+    assert _one(tmp_path, *segments) == (kept, [sentence])
+
+
+def test_a_video_whose_segments_were_all_dropped_stays_annotated(tmp_path: Path) -> None:
+    dataset, _ = activitynet.read(_file(tmp_path, {"v": _video((3, 3))}))
+    assert dataset.annotations["v"].instances == ()
+
+
+def test_annotations_without_segment_are_video_level_labels(tmp_path: Path) -> None:
+    entry = {"subset": "train", "duration": 5, "annotations": [{"label": "run"}, {"label": "jump"}]}
+    dataset, problems = activitynet.read(_file(tmp_path, {"v": entry}))
+    assert dataset.videos["v"].labels == ("jump", "run")
+    assert dataset.classes == ("jump", "run")
+    assert not dataset.annotations
+    assert not problems
+
+
+@pytest.mark.parametrize(
+    ("name", "subset"),
+    [("train", "training"), ("Training", "training"), ("val", "validation"), ("test", "testing"), ("TEST", "testing")],
+)
+def test_subset_names_are_mapped(tmp_path: Path, name: str, subset: str) -> None:
+    dataset, _ = activitynet.read(_file(tmp_path, {"v": _video((1, 2), subset=name)}))
+    assert dataset.videos["v"].subset == subset
+
+
+def test_an_empty_list_says_none_occurs_but_is_withheld_in_testing(tmp_path: Path) -> None:
+    path = _file(tmp_path, {"a": _video(), "b": _video(subset="testing")})
+    assert set(activitynet.read(path).dataset.annotations) == {"a"}
+
+
+def test_without_a_duration_the_last_end_is_taken(tmp_path: Path) -> None:
+    dataset, problems = activitynet.read(_file(tmp_path, {"v": _video((1, 7.5), duration=None)}))
+    assert dataset.videos["v"].end == 7.5
+    assert problems == ["1 x video without a duration (the last annotated end is taken; probe the video) (v)"]
+
+
+def test_the_taxonomys_leaves_are_the_classes_in_its_order(tmp_path: Path) -> None:
+    nodes = [("Root", None), ("Sport", "Root"), ("swim", "Sport"), ("jump", "Sport")]
+    taxonomy = [{"nodeName": n, "parentName": p} for n, p in nodes]
+    dataset, _ = activitynet.read(_file(tmp_path, {"v": _video((1, 2))}, taxonomy=taxonomy))
+    assert dataset.classes == ("swim", "jump")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"database": {"v": {]}}', r"a.json: broken JSON at line 1, column 21"),
+        (b'{\n"database": {\n"v": \xff}}', r"a.json: not UTF-8 at byte 21 \(line 3\)"),
+        (b'{"database": {"v": {"duration": NaN}}}', r"a.json: holds the number NaN"),
+        (b'{"database": {"v": {"duration": "nan"}}}', r"video 'v', duration: 'nan' is not a finite number"),
+        (b'{"database": {"v": {"duration": 1e999}}}', r"video 'v', duration: inf is not a finite number"),
+        (b'{"database": {"v": {"duration": true}}}', r"True is not a number"),
+        (b'{"database": {"v": {"subset": "holdout"}}}', r"video 'v', subset: unknown subset 'holdout'"),
+        (b'{"database": {"v": {"annotations": {}}}}', r"video 'v', annotations: expected a list"),
+        (b'{"database": {"v": {"annotations": [{"label": ""}]}}}', r"annotation 0, label: expected a name"),
+        (b'{"database": {"v": {"annotations": [{"label": "x", "segment": [1]}]}}}', r"has 1 numbers"),
+        (b'{"database": []}', r"database: expected an object"),
+        (b'{"results": {}}', r"no 'database'.*has results"),
+        (b"[]", r"expected an object"),
+        (b"[" * 100_000, r"a.json: not a JSON file that can be read"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name_and_place(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=message) as caught:
+        activitynet.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_repeated_key_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"nothere\.json: cannot be read"):
+        activitynet.read(tmp_path / "nothere.json")
+    path = tmp_path / "twice.json"
+    path.write_text('{"database": {"v": {"duration": 1}, "v": {"duration": 2}}}')
+    dataset, problems = activitynet.read(path)
+    assert dataset.videos["v"].end == 2
+    assert problems == ["1 x key given twice in one JSON object, the last one holds (v)"]
+
+
+_micro = st.integers(0, 200_000_000).map(lambda n: n / 1_000_000)
+_label = st.sampled_from(["jump", "run", 'say "hi"', "größer"])
+
+
+@st.composite
+def _datasets(draw: st.DrawFn) -> Dataset:
+    classes = ("jump", "run", 'say "hi"', "größer", "unused")
+    videos: dict[str, Video] = {}
+    annotations: dict[str, Annotation] = {}
+    for video_id in draw(st.lists(st.text(min_size=1, max_size=5), max_size=4, unique=True)):
+        start = draw(st.sampled_from([0.0, 2.0, 0.04]))
+        end = start + 250
+        found = draw(st.sets(st.tuples(_micro, _micro, _label), max_size=4))
+        instances = sorted(Instance(start + a, start + b, c) for a, b, c in found if b - a > 1e-3)
+        instances = [Instance(round(i.start, 6), round(i.end, 6), i.label, 0.75) for i in instances]
+        silent = draw(st.sets(_label))
+        labels = tuple(sorted({i.label for i in instances} | silent))
+        subset = draw(st.sampled_from(["training", "validation", "testing"]))
+        videos[video_id] = Video(video_id, start, end, labels=labels, subset=subset, url=draw(st.none() | st.just("u")))
+        exhaustive = draw(st.none() | st.frozensets(_label))
+        if draw(st.booleans()):
+            annotations[video_id] = Annotation(Item(video_id, start, end), tuple(instances), exhaustive)
+    return Dataset(classes, videos, annotations, "round")
+
+
+@given(_datasets())
+@settings(max_examples=60, deadline=None)
+def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> None:
+    path = tmp_path_factory.mktemp("round") / "round.json"
+    activitynet.write(path, dataset, include_unannotated=True)
+    first = path.read_bytes()
+    activitynet.write(path, dataset, include_unannotated=True)
+    assert path.read_bytes() == first
+    again, problems = activitynet.read(path)
+    assert problems == []
+    assert again == dataset
+
+
+def test_first_frame_origin_moves_every_video_to_zero(tmp_path: Path) -> None:
+    video = Video("v", 2.0, 12.0, labels=("jump",))
+    dataset = Dataset(("jump",), {"v": video}, {"v": Annotation(video.item, (Instance(3.5, 12.0, "jump"),))})
+    path = tmp_path / "a.json"
+    activitynet.write(path, dataset, origin="first-frame", resolutions={"v": "320x240"})
+    content = json.loads(path.read_text())
+    assert content["time_origin"] == "first-frame"
+    entry = content["database"]["v"]
+    assert entry["annotations"] == [{"label": "jump", "segment": [1.5, 10.0]}]
+    assert (entry["duration"], entry["resolution"], "start" in entry) == (10.0, "320x240", False)
+    activitynet.write(path, dataset)
+    assert json.loads(path.read_text())["database"]["v"]["start"] == 2.0
+    assert activitynet.read(path).dataset.annotations == dataset.annotations
+    with pytest.raises(UsageError, match="unknown time origin 'zero'"):
+        activitynet.write(path, dataset, origin="zero")  # type: ignore[arg-type]
+
+
+def test_predictions_are_read_best_first_and_written_the_same(tmp_path: Path) -> None:
+    detections = {"b": [Detection(1, 2, "run", 0.2), Detection(0, 3, "jump", 0.9)], "a": []}
+    path = tmp_path / "p.json"
+    activitynet.write_predictions(path, detections, external_data={"used": False})
+    read, problems = activitynet.read_predictions(path)
+    assert read == {"a": (), "b": (Detection(0, 3, "jump", 0.9), Detection(1, 2, "run", 0.2))}
+    assert not problems
+    content = json.loads(path.read_text())
+    assert list(content) == ["version", "results", "external_data"]
+    assert list(content["results"]) == ["a", "b"]
+
+
+def test_predictions_that_end_before_they_start_are_dropped_and_nan_scores_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_text('{"results": {"v": [{"label": "x", "score": 1, "segment": [2, 1]}]}}')
+    assert activitynet.read_predictions(path) == ({"v": ()}, ["1 x zero-length or reversed detection, dropped (v)"])
+    path.write_text('{"results": {"v": [{"label": "x", "score": "nan", "segment": [1, 2]}]}}')
+    with pytest.raises(FormatError, match="detection 0, score: 'nan' is not a finite number"):
+        activitynet.read_predictions(path)
+    path.write_text('{"database": {}}')
+    with pytest.raises(FormatError, match="no 'results'"):
+        activitynet.read_predictions(path)
+
+
+@pytest.mark.realdata
+def test_the_real_activitynet_file(real_data: Path, tmp_path: Path) -> None:
+    dataset, problems = activitynet.read(real_data / "annotations" / "activitynet-1.3.json")
+    assert (len(dataset.videos), len(dataset.annotations), len(dataset.classes)) == (19_994, 14_950, 200)
+    counts = {" ".join(p.split(" (")[0].split()[2:]): int(p.split()[0].replace(",", "")) for p in problems}
+    assert counts["end beyond the video's duration, clipped"] == 183
+    assert counts["segment given twice, counted once"] == 52
+    assert counts["zero-length segment, dropped"] == 12
+    assert sum(len(a.instances) for a in dataset.annotations.values()) == 23_064 - 52 - 12
+    activitynet.write(tmp_path / "again.json", dataset, include_unannotated=True)
+    again, left = activitynet.read(tmp_path / "again.json", name=dataset.name)
+    assert left == []
+    assert again.annotations == dataset.annotations
+    assert again.videos == dataset.videos
+
+
+@pytest.mark.realdata
+def test_the_real_thumos_file_with_its_strings(real_data: Path) -> None:
+    dataset, problems = activitynet.read(real_data / "annotations" / "thumos14-test.json")
+    assert (len(dataset.of("training").videos), len(dataset.of("testing").videos)) == (200, 210)
+    assert sum(len(a.instances) for a in dataset.annotations.values()) == 6_318
+    assert problems[0].startswith("410 x video without a duration")

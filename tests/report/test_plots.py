@@ -1,0 +1,63 @@
+"""Plots: SVG that is whole, the same each time, and holds its figures as text."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+import pytest
+from defusedxml.ElementTree import fromstring
+
+from kloc.records import Annotation, Dataset, Instance, Video
+from kloc.report.plots import Curve, CurvePoint, bars, for_page, heatmap, learning_curve
+from kloc.report.statistics import compute
+
+CURVES = (
+    Curve(
+        "uncertainty $x_1$ <b>", tuple(CurvePoint(8 * k, 0.1 * k, 0.1 * k - 0.02, 0.1 * k + 0.02) for k in (1, 2, 3))
+    ),
+    Curve("random", (CurvePoint(8, 0.1), CurvePoint(16, 0.15))),
+    Curve("all labels", (CurvePoint(32, 0.5),)),
+)
+
+
+def _texts(svg: str) -> str:
+    root: Element = fromstring(svg)
+    assert root.tag.endswith("svg")
+    return " ".join("".join(e.itertext()) for e in root.iter() if e.tag.endswith("}text"))
+
+
+def test_a_learning_curve_names_its_arms_and_axes() -> None:
+    svg = learning_curve(CURVES, y_label="mAP@0.5")
+    shown = _texts(svg)
+    for name in ("uncertainty $x_1$ <b>", "random", "all labels", "mAP@0.5", "labelled videos"):
+        assert name in shown
+    assert svg == learning_curve(CURVES, y_label="mAP@0.5")
+    assert "Date" not in svg
+    assert "<metadata" not in svg
+
+
+def test_bars_show_their_figures_and_names_are_no_formulas() -> None:
+    svg = bars({"a $\\frac{1}$ & b": 0.25, "c": 1.0}, percent=True)
+    shown = _texts(svg)
+    assert "25.0%" in shown
+    assert "a $\\frac{1}$ & b" in shown
+    assert svg == bars({"a $\\frac{1}$ & b": 0.25, "c": 1.0}, percent=True)
+
+
+def test_a_heatmap_shows_percent() -> None:
+    video = Video("v", 0, 10)
+    dataset = Dataset(("x",), {"v": video}, {"v": Annotation(video.item, (Instance(0, 1, "x"), Instance(2, 9, "x")))})
+    shown = _texts(heatmap(compute(dataset).pairwise[0]))
+    assert shown.count("50.0") == 2
+
+
+@pytest.mark.parametrize("svg", [learning_curve(()), bars({}), heatmap(compute(Dataset((), {}, {})).pairwise[0])])
+def test_nothing_to_show_is_still_a_drawing(svg: str) -> None:
+    fromstring(svg)
+
+
+def test_the_pages_version_has_no_fixed_ink() -> None:
+    svg = for_page(learning_curve(CURVES))
+    assert "#22272e" not in svg
+    assert "var(--ink)" in svg
+    fromstring(svg)
