@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import BotoCoreError
 from endpoint_kit import JSON, client, hit_values
 
 from kloc.crowd.endpoint import admin
@@ -87,6 +89,40 @@ def test_killed_at_any_moment_it_has_what_it_acknowledged(begin: Begin, config: 
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate()
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_killed_under_load_it_has_every_hit_and_answer_it_acknowledged(
+    begin: Begin, config: Callable[..., Path]
+) -> None:
+    process, url = begin()
+    database = json.loads(config().read_text())["database_url"]
+    tokens = [admin.create_worker(database, f"worker {number}")[1] for number in range(4)]
+    acknowledged: list[tuple[str, str]] = []
+
+    def work(token: str) -> None:
+        mturk, http = client(url), httpx.Client(headers=JSON)
+        try:
+            while True:
+                hit_id = mturk.create_hit(**hit_values())["HIT"]["HITId"]
+                lease = http.post(f"{url}/w/{token}/accept/{hit_id}").raise_for_status().json()
+                answer = {"assignmentId": lease["assignment_id"], "a": hit_id}
+                http.post(f"{url}/mturk/externalSubmit", data=answer).raise_for_status()
+                acknowledged.append((hit_id, lease["assignment_id"]))
+                if len(acknowledged) == 12:
+                    process.kill()
+        except (httpx.TransportError, BotoCoreError):
+            return
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, tokens))
+    process.wait()
+    assert len(acknowledged) >= 12
+    _, url = begin()
+    mturk = client(url)
+    for hit_id, assignment_id in acknowledged:
+        found = mturk.get_assignment(AssignmentId=assignment_id)
+        assert found["HIT"]["HITId"] == hit_id
+        assert hit_id in found["Assignment"]["Answer"]
 
 
 def test_it_ends_with_its_parent_and_leaves_the_port_free(begin: Begin) -> None:

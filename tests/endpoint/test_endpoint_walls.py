@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -179,6 +180,23 @@ def test_a_fault_is_a_service_fault_and_is_reported(
     assert "private detail" in capfd.readouterr().err
 
 
+def test_a_failing_database_loses_no_secret_to_the_log(endpoint: Endpoint, capfd: pytest.CaptureFixture[str]) -> None:
+    person = endpoint.person()
+    assignment_id = person.take(endpoint.hit())["assignment_id"]
+    with sqlite3.connect(endpoint.settings.database_url.removeprefix("sqlite:///")) as connection:
+        connection.execute("create trigger no before update on assignments begin select raise(abort, 'broken'); end")
+    connection.close()
+    response = person.submit(assignment_id, a="private answer")
+    assert response.status_code == 500
+    assert response.headers["access-control-allow-origin"] == "*"
+    assert "Nothing you have saved is lost" in response.json()["error"]
+    log = capfd.readouterr().err
+    assert [json.loads(line)["event"] for line in log.splitlines()] == ["fault"]
+    assert "broken" in log
+    assert "private answer" not in log
+    assert assignment_id not in log
+
+
 def test_a_bad_host_is_refused(endpoint: Endpoint) -> None:
     person = endpoint.person()
     for path in (f"/w/{person.token}", "/frame/3ABC"):
@@ -269,8 +287,6 @@ def test_databases_that_cannot_be(url: str) -> None:
 
 
 def test_a_database_of_another_schema_is_refused(make_settings: Callable[..., EndpointSettings]) -> None:
-    import sqlite3
-
     url = make_settings().database_url
     admin.list_workers(url)
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:

@@ -327,7 +327,10 @@ def test_external_question(endpoint: Endpoint) -> None:
     assert lease["media_url"] is None
     shell = endpoint.http.get(lease["task_url"])
     assert "frame-src https://example.org;" in shell.headers["content-security-policy"]
-    for bad in ("javascript:alert(1)", "https://example.org/;script-src *", "file:///etc/passwd"):
+    bare = person.take(endpoint.hit(Question=xml.replace("example.org/t", "example.org")))
+    policy = endpoint.http.get(bare["task_url"]).headers["content-security-policy"]
+    assert "frame-src https://example.org;" in policy
+    for bad in ("javascript:alert(1)", "https://example.org/;script-src *", "file:///etc/passwd", "https://a@b/"):
         with pytest.raises(endpoint.mturk.exceptions.RequestError):
             endpoint.hit(Question=xml.replace("https://example.org/t?x=1&amp;y=2", bad))
 

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from sqlalchemy import select, update
 from starlette.requests import Request
@@ -74,5 +75,6 @@ def wants_json(request: Request) -> bool:
 
 
 def origin_of(url: str) -> str:
-    """``https://lab.example/kloc`` -> ``https://lab.example``."""
-    return "/".join(url.split("/", 3)[:3])
+    """``https://lab.example/kloc?x`` -> ``https://lab.example``."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

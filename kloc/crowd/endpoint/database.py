@@ -20,6 +20,8 @@ from kloc.errors import CrowdError, UsageError
 
 #: Serialises the making of tables on PostgreSQL; any constant does, as long as it stays the same.
 _SETUP_LOCK = 0x6B6C6F63
+#: One connection for each of the server's threads; a statement's values (answers, ids) stay out of the log.
+_OPTIONS: dict[str, Any] = {"pool_size": 8, "max_overflow": 56, "hide_parameters": True}
 
 
 class Database:
@@ -116,7 +118,7 @@ def _sqlite(parsed: URL) -> Engine:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise CrowdError(f"cannot open the endpoint's database {path}: {error.strerror}; make it writable") from error
-    engine = create_engine(parsed, pool_size=8, max_overflow=56, connect_args={"check_same_thread": False})
+    engine = create_engine(parsed, connect_args={"check_same_thread": False}, **_OPTIONS)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
@@ -136,4 +138,4 @@ def _sqlite(parsed: URL) -> Engine:
 
 
 def _postgresql(parsed: URL) -> Engine:
-    return create_engine(parsed, pool_size=8, max_overflow=56, pool_pre_ping=True)
+    return create_engine(parsed, pool_pre_ping=True, **_OPTIONS)

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from kloc.crowd.endpoint.context import Context
 from kloc.crowd.endpoint.ids import MEDIA_KEY
+from kloc.crowd.endpoint.pages import Fault
 from kloc.crowd.endpoint.tables import ACCEPTED, Assignment
 
 #: Stands for the assignment where a HIT is only looked at.
@@ -55,7 +56,11 @@ def app(context: Context) -> Starlette:
         allow_headers=["Range", "If-Range"],
         expose_headers=["Accept-Ranges", "Content-Length", "Content-Range", "ETag"],
     )
-    return Starlette(routes=[Route("/{key}", media, methods=["GET", "HEAD"])], middleware=[cors])
+    return Starlette(
+        routes=[Route("/{key}", media, methods=["GET", "HEAD"])],
+        middleware=[cors],
+        exception_handlers={Exception: Fault(context)},
+    )
 
 
 def media_link(context: Context, key: str, assignment_id: str, until: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import traceback
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -11,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from kloc.crowd.endpoint.context import wants_json
+from kloc.crowd.endpoint.context import Context, wants_json
 from kloc.crowd.endpoint.faults import Refusal
 
 #: On every answer of the worker app: the address holds a token, so it goes to nobody, and nothing is kept.
@@ -72,3 +73,21 @@ def refused(request: Request, refusal: Refusal, home: str | None = None, ancesto
     if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
         response.headers["Retry-After"] = "2"
     return response
+
+
+class Fault:
+    """Answers what nobody expected, after it has been reported. Each mounted app needs it, and each passes it on."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def __call__(self, request: Request, error: Exception) -> Response:
+        if request.scope.get("kloc.fault") is not error:
+            request.scope["kloc.fault"] = error
+            trace = "".join(traceback.format_exception(error))
+            self._context.log.fault("fault", method=request.method, error=repr(error), trace=trace)
+        message = "The endpoint failed; please try again. Nothing you have saved is lost."
+        response = data({"error": message}, HTTPStatus.INTERNAL_SERVER_ERROR)
+        # A sandboxed page that may read this knows that it should try again.
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        return response

@@ -103,7 +103,8 @@ def _external(url: str) -> str:
         safe = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         safe = False
-    if not safe or re.search(r"[\s\"'<>;,\\]", url):
+    # The address also goes into a header, where spaces, quotes and semicolons would end the policy it belongs to.
+    if not safe or "@" in parts.netloc or re.search(r"[\s\"'<>;,\\]", url):
         raise invalid(f"the ExternalURL {url[:200]!r} is not a plain http(s) address")
     return url
 

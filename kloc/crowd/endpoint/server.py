@@ -10,7 +10,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from kloc.crowd.endpoint import media, wire, worker
+from kloc.crowd.endpoint import media, pages, wire, worker
 from kloc.crowd.endpoint.context import Context
 from kloc.crowd.endpoint.log import AccessLog
 from kloc.crowd.endpoint.settings import EndpointSettings
@@ -68,7 +67,7 @@ def create_app(settings: EndpointSettings, *, clock: Callable[[], float] = time.
             Mount("/", worker.app(context)),
         ],
         middleware=[Middleware(AccessLog, log=context.log)],
-        exception_handlers={Exception: _Fault(context)},
+        exception_handlers={Exception: pages.Fault(context)},
         lifespan=lifespan,
     )
 
@@ -86,7 +85,7 @@ def serve(
     listening = _listen(settings)
     server = _Server(create_app(settings), lambda: (ready or _ignore)(address(settings, listening)))
     if until_stdin_closes:
-        threading.Thread(target=server.stop_at_end_of, args=(sys.stdin.fileno(),), daemon=True).start()
+        threading.Thread(target=server.stop_at_end_of, args=(0,), daemon=True).start()
     server.run(sockets=[listening])
     if server.failed:
         raise CrowdError("the endpoint could not start; its log says why")
@@ -133,6 +132,8 @@ class _Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 log_config=None,
+                # What goes wrong inside a request is in our own log already.
+                log_level="critical",
                 access_log=False,
                 server_header=False,
                 ws="none",
@@ -167,21 +168,12 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def stop_at_end_of(self, descriptor: int) -> None:
-        while os.read(descriptor, 4096):
-            continue
+        try:
+            while os.read(descriptor, 4096):
+                continue
+        except OSError as error:  # no standard input at all: nobody could ever end it
+            print(f"standard input cannot be read ({error.strerror}): stopping", file=sys.stderr)
         self.should_exit = True
-
-
-class _Fault:
-    """Answers what nobody expected, after it has been reported."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    async def __call__(self, request: Request, error: Exception) -> Response:
-        trace = "".join(traceback.format_exception(error))
-        self._context.log.fault("fault", method=request.method, error=repr(error), trace=trace)
-        return JSONResponse({"error": "The endpoint failed; please try again. Nothing you have saved is lost."}, 500)
 
 
 async def _settle_for_ever(context: Context) -> None:

@@ -86,6 +86,8 @@ class Assignment(Base):
         UniqueConstraint("hit_id", "worker_id"),
         Index("assignments_due", "status", "auto_approval_time"),
         Index("assignments_by_worker", "worker_id", "status"),
+        # Covers the counting of places, which every accept, list and balance does.
+        Index("assignments_by_hit", "hit_id", "status", "deadline"),
     )
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     hit_id: Mapped[str] = mapped_column(ForeignKey("hits.id"))

@@ -52,7 +52,7 @@ def app(context: Context) -> Starlette:
             Route("/w/{token}/task/{assignment_id:entity}", handle(_task), methods=["GET"]),
             *frames.routes(context),
         ],
-        exception_handlers={Refusal: refuse},
+        exception_handlers={Refusal: refuse, Exception: pages.Fault(context)},
     )
 
 
