@@ -349,6 +349,17 @@ def test_the_token_is_the_login(endpoint: Endpoint) -> None:
     assert workers == {"worker 1": True, "worker 2": False}
 
 
+def test_a_new_link_can_replace_the_old_ones(endpoint: Endpoint) -> None:
+    person, other = endpoint.person(), endpoint.person()
+    fresh = "a fresh token of good length"
+    assert admin.ensure_worker(endpoint.settings.database_url, "worker 1", fresh) == person.id
+    assert person.home()["worker_id"] == person.id
+    assert admin.ensure_worker(endpoint.settings.database_url, "worker 1", fresh, replace=True) == person.id
+    assert endpoint.http.get(f"{endpoint.url}/w/{person.token}").status_code == 403
+    assert endpoint.http.get(f"{endpoint.url}/w/{fresh}").status_code == 200
+    assert other.home()["worker_id"] == other.id
+
+
 def test_a_busy_worker_is_slowed_down_and_others_are_not(start: Callable[..., Endpoint]) -> None:
     endpoint = start(requests_per_second=0.5)
     person, other = endpoint.person(), endpoint.person()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from kloc.crowd.endpoint.database import Database
@@ -40,10 +40,18 @@ def create_worker(database_url: str, name: str, seed: int | None = None) -> tupl
     return ensure_worker(database_url, name, token, seed=seed), token
 
 
-def ensure_worker(database_url: str, name: str, token: str, seed: int | None = None, source: str = "local") -> str:
+def ensure_worker(
+    database_url: str,
+    name: str,
+    token: str,
+    seed: int | None = None,
+    source: str = "local",
+    *,
+    replace: bool = False,
+) -> str:
     """See to it that the worker ``name`` exists and that ``token`` opens their page; returns the worker id.
 
-    A worker whose access was withdrawn gets it back. Raises :class:`UsageError` for a short token and
+    With ``replace`` it is the only one that does: links given out before stop working. A worker whose access was withdrawn gets it back. Raises :class:`UsageError` for a short token and
     :class:`CrowdError` for one that belongs to somebody else.
     """
     if len(token) < _MINIMUM_TOKEN or "/" in token:
@@ -59,6 +67,10 @@ def ensure_worker(database_url: str, name: str, token: str, seed: int | None = N
             session.add(worker)
             session.flush()
         worker.revoked = None
+        if replace:
+            session.execute(
+                delete(WorkerToken).where(WorkerToken.worker_id == worker.id, WorkerToken.hash != token_hash(token))
+            )
         known = session.get(WorkerToken, token_hash(token))
         if known is None:
             session.add(WorkerToken(hash=token_hash(token), worker_id=worker.id, created=time.time()))
@@ -76,8 +88,7 @@ def revoke(database_url: str, name: str, source: str = "local") -> None:
         if worker is None:
             raise CrowdError(f"there is no worker {name!r}; see the list of workers for the names")
         worker.revoked = time.time()
-        for token in session.scalars(select(WorkerToken).where(WorkerToken.worker_id == worker.id)):
-            session.delete(token)
+        session.execute(delete(WorkerToken).where(WorkerToken.worker_id == worker.id))
         session.execute(
             update(Assignment)
             .where(Assignment.worker_id == worker.id, Assignment.status == ACCEPTED)
