@@ -57,10 +57,16 @@ class ProposalConfig(_Section):
     )
 
 
+def _localizer_defaults() -> dict[str, bool | int | float | str]:
+    return {"encoder": "context", "nms_tiou": 0.4}
+
+
 class LocalizerConfig(_Section):
     model: str = Field("stagewise", description='Localizer to train ("stagewise").')
     settings: dict[str, bool | int | float | str] = Field(
-        default_factory=dict, description='Settings of the model, e.g. {top_k = 10, encoder = "context"}.'
+        default_factory=_localizer_defaults,
+        description="Settings of the model. The default sees what lies before and after a segment, which tells a part "
+        'of an action from the whole; the paper\'s is {encoder = "mean"}.',
     )
 
 
@@ -121,6 +127,13 @@ class EvaluationConfig(_Section):
     )
 
 
+class PublicationConfig(_Section):
+    licence: str = Field("unknown", min_length=1, description='Licence of the annotations, e.g. "cc-by-4.0".')
+    source: str = Field("", description="Where the videos come from, for the card.")
+    description: str = Field("", description="What the dataset is for, in a sentence or two.")
+    citation: str = Field("", description="How to cite it (BibTeX).")
+
+
 class Settings(_Section):
     """All settings of a workspace."""
 
@@ -133,6 +146,7 @@ class Settings(_Section):
     task: TaskConfig = TaskConfig()
     crowd: CrowdConfig = CrowdConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    publication: PublicationConfig = PublicationConfig()
 
 
 def load_settings(path: Path) -> Settings:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,17 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             path.rename(old)
         fresh.rename(path)
     sync_folder(path.parent)
+
+
+def sweep(folder: Path) -> int:
+    """Delete what killed processes left half-written below ``folder``; only for whoever alone writes there."""
+    leftovers = sorted(folder.rglob(".*.part"))
+    for path in leftovers:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return len(leftovers)
 
 
 def sync_folder(folder: Path) -> None:

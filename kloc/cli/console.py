@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,28 +64,15 @@ class Bars:
         errors.print(Text(line))
 
 
-def run_stage(
-    workspace: Path | None, as_json: bool, work: Callable[[Workspace, Reporter], Summary], *, stage: str | None = None
-) -> Summary:
-    """Open the workspace, hold the stage, do the work, print its summary."""
+def run_stage(workspace: Path | None, as_json: bool, work: Callable[[Workspace, Reporter], Summary]) -> Summary:
+    """Open the workspace, do the work, print its summary."""
     from kloc.workspace import Workspace  # late: --help should not wait for a database library
 
-    opened = Workspace.open(workspace)
     reporter: Reporter = Silent() if as_json else Bars()
-    with _held(opened, stage):
-        summary = work(opened, reporter)
+    summary = work(Workspace.open(workspace), reporter)
     reporter.finish()
     show(summary, as_json)
     return summary
-
-
-@contextmanager
-def _held(workspace: Workspace, stage: str | None) -> Iterator[None]:
-    if stage is None:
-        yield
-    else:
-        with workspace.stage(stage):
-            yield
 
 
 def show(summary: Summary, as_json: bool = False) -> None:

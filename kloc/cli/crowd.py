@@ -62,7 +62,6 @@ def publish_hits(
         workspace,
         as_json,
         lambda w, r: crowd.publish(w, dry_run=dry_run, max_spend=max_spend or None, allow_amazon=closed, reporter=r),
-        stage="publish-hits",
     )
 
 
@@ -74,4 +73,4 @@ def ingest(
     """Collect answers and consolidate them."""
     from kloc.pipeline import crowd
 
-    run_stage(workspace, as_json, lambda w, r: crowd.ingest(w, watch=watch, reporter=r), stage="ingest")
+    run_stage(workspace, as_json, lambda w, r: crowd.ingest(w, watch=watch, reporter=r))

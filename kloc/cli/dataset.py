@@ -33,9 +33,7 @@ def stats(
     if source is not None:
         statistics, summary = publication.file_stats(source)
     else:
-        opened = Workspace.open(workspace)
-        with opened.stage("stats"):
-            statistics, summary = publication.stats(opened)
+        statistics, summary = publication.stats(Workspace.open(workspace))
     if not as_json:
         render_terminal(statistics, console)
     show(summary, as_json)
@@ -60,15 +58,14 @@ def split(
         lambda w, r: publication.split(
             w, training=training, validation=validation, keep=subset_of(keep), groups=groups
         ),
-        stage="split",
     )
 
 
 def card(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Write the dataset card."""
-    from kloc.pipeline import publication
+    from kloc.pipeline import carding
 
-    run_stage(workspace, as_json, lambda w, r: publication.card(w), stage="card")
+    run_stage(workspace, as_json, lambda w, r: carding.card(w))
 
 
 def export(
@@ -84,7 +81,7 @@ def export(
 
     if origin not in ("stream", "first-frame"):
         raise UsageError(f"--origin {origin}: it is 'stream' or 'first-frame'")
-    run_stage(workspace, as_json, lambda w, r: publication.export(w, out=out, origin=origin), stage="export")
+    run_stage(workspace, as_json, lambda w, r: publication.export(w, out=out, origin=origin))
 
 
 def report(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
@@ -92,6 +89,4 @@ def report(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
     from kloc.pipeline import reporting
     from kloc.workspace import Workspace
 
-    opened = Workspace.open(workspace)
-    with opened.stage("report"):
-        show(reporting.report(opened, reporter=Bars()), as_json)
+    show(reporting.report(Workspace.open(workspace), reporter=Bars()), as_json)

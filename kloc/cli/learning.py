@@ -27,30 +27,28 @@ def extract(
     from kloc.pipeline import features
 
     part = parse_shard(shard) if shard else None
-    # Parts of one extraction may run side by side on several machines; two of the same part may not.
-    stage = "extract" if part is None else f"extract-{part[0]}-of-{part[1]}"
-    run_stage(workspace, as_json, lambda w, r: features.extract(w, shard=part, reporter=r), stage=stage)
+    run_stage(workspace, as_json, lambda w, r: features.extract(w, shard=part, reporter=r))
 
 
 def propose(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Propose segments that may hold an action."""
     from kloc.pipeline import proposals
 
-    run_stage(workspace, as_json, lambda w, r: proposals.propose(w, reporter=r), stage="propose")
+    run_stage(workspace, as_json, lambda w, r: proposals.propose(w, reporter=r))
 
 
 def train(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Train the localizer on what is annotated."""
     from kloc.pipeline import training
 
-    run_stage(workspace, as_json, lambda w, r: training.train(w, reporter=r), stage="train")
+    run_stage(workspace, as_json, lambda w, r: training.train(w, reporter=r))
 
 
 def predict(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Detect actions in every video; mAP where truth is known."""
     from kloc.pipeline import training
 
-    run_stage(workspace, as_json, lambda w, r: training.predict(w, reporter=r), stage="predict")
+    run_stage(workspace, as_json, lambda w, r: training.predict(w, reporter=r))
 
 
 def select(
@@ -67,13 +65,12 @@ def select(
     from kloc.pipeline import selecting
 
     if undo:
-        run_stage(workspace, as_json, lambda w, r: selecting.undo(w), stage="select")
+        run_stage(workspace, as_json, lambda w, r: selecting.undo(w))
     else:
         run_stage(
             workspace,
             as_json,
             lambda w, r: selecting.select(w, batch=batch or None, strategy=strategy, policy=policy, reporter=r),
-            stage="select",
         )
 
 

@@ -54,7 +54,7 @@ def remove(
     """Take videos down everywhere (your files stay)."""
     from kloc.pipeline import pool
 
-    run_stage(workspace, as_json, lambda w, r: pool.remove(w, video_ids, reporter=r), stage="remove")
+    run_stage(workspace, as_json, lambda w, r: pool.remove(w, video_ids, reporter=r))
 
 
 def backup(
@@ -65,7 +65,7 @@ def backup(
     """Pack the workspace into one file."""
     from kloc.pipeline import moving
 
-    run_stage(workspace, as_json, lambda w, r: moving.backup(w, archive, reporter=r), stage="backup")
+    run_stage(workspace, as_json, lambda w, r: moving.backup(w, archive, reporter=r))
 
 
 def restore(
@@ -98,7 +98,6 @@ def run(
         lambda w, r: loop.run(
             w, rounds=rounds, batch=batch or None, truth=simulate, listener=None if as_json else narrate, reporter=r
         ),
-        stage="run",
     )
 
 

@@ -67,7 +67,6 @@ def add(
         lambda w, r: pool.add(
             w, sources, subset=subset_of(subset), ids=ids, follow_symlinks=follow_symlinks, reporter=r
         ),
-        stage="add",
     )
 
 
@@ -89,7 +88,6 @@ def import_features(
         workspace,
         as_json,
         lambda w, r: imports.import_features(w, source, name=name, fps=fps, stride=stride, offset=offset, reporter=r),
-        stage="extract",
     )
 
 
@@ -101,7 +99,7 @@ def import_predictions(
     """Take detections made elsewhere, to select and evaluate with them."""
     from kloc.pipeline import imports
 
-    run_stage(workspace, as_json, lambda w, r: imports.import_predictions(w, source, reporter=r), stage="predict")
+    run_stage(workspace, as_json, lambda w, r: imports.import_predictions(w, source, reporter=r))
 
 
 def subset_of(text: str) -> Subset | None:

@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from kloc.files import sweep
 from kloc.pipeline.telling import Reporter
 from kloc.records import Video
 from kloc.store import artefacts, videos
 from kloc.store.tables import ArtefactRow
 from kloc.workspace import Workspace
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Stage = Callable[Concatenate[Workspace, P], R]
+
+#: The meta key that is set once simulated workers have answered.
+SIMULATED = "simulated_answers"
+
+#: The folders that one stage alone writes to.
+_OWNED = {
+    "extract": "features",
+    "propose": "proposals",
+    "train": "models",
+    "predict": "predictions",
+    "publish-hits": "crowd",
+    "export": "dataset",
+}
+
+
+def stage(name: str) -> Callable[[Stage[P, R]], Stage[P, R]]:
+    """Decorator: hold the stage while the function runs, and first sweep up what a killed run of it left behind."""
+
+    def hold(function: Stage[P, R]) -> Stage[P, R]:
+        @functools.wraps(function)
+        def held(workspace: Workspace, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            with workspace.stage(name):
+                if name in _OWNED:
+                    sweep(workspace.root / _OWNED[name])
+                return function(workspace, *args, **kwargs)
+
+        return held
+
+    return hold
 
 
 def track(reporter: Reporter, what: str, things: Iterable[Any], total: int) -> Iterator[Any]:

@@ -7,15 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from kloc.crowd import money
-from kloc.crowd.consolidate import ConsolidationSettings, WorkerAnswer, consolidate
+from kloc.crowd.consolidate import ConsolidationSettings, consolidate, from_stored
 from kloc.crowd.ingest import IngestReport, IngestSettings
 from kloc.crowd.ingest import ingest as fetch
 from kloc.crowd.plan import PublishItem, PublishSettings
 from kloc.crowd.publish import publish as send
 from kloc.errors import UsageError
 from kloc.pipeline import media, serving
+from kloc.pipeline.common import stage
 from kloc.pipeline.telling import Reporter, Summary
-from kloc.records import Instance, Item
+from kloc.records import Item
 from kloc.store import crowd, meta, revisions, rounds, videos
 from kloc.store.tables import RoundRow, VideoRow
 from kloc.workspace import Workspace
@@ -46,6 +47,7 @@ def fees(workspace: Workspace) -> money.FeeTable:
     return money.FeeTable(rate_permille=round(workspace.settings.crowd.fee_percent * 10))
 
 
+@stage("publish-hits")
 def publish(
     workspace: Workspace,
     *,
@@ -119,6 +121,7 @@ def _publish_items(workspace: Workspace, row: RoundRow, problems: list[str], rep
 # -- ingest ---------------------------------------------------------------------------------------------------
 
 
+@stage("ingest")
 def ingest(
     workspace: Workspace,
     *,
@@ -189,7 +192,7 @@ def _consolidate(workspace: Workspace, complete: set[int], closing: int) -> None
         stored = [answer for answer in crowd.answers(session) if answer.round in complete]
         sources = {row.video_id: row.source for row in revisions.current_rows(session)}
         classes = videos.classes(session)
-        result = consolidate([worker_answer(answer) for answer in stored], classes, settings)
+        result = consolidate(from_stored(stored), classes, settings)
         behind = {answer.item: answer for answer in stored}
         for _, found in sorted(result.items.items()):
             item = found.item
@@ -208,9 +211,3 @@ def _consolidate(workspace: Workspace, complete: set[int], closing: int) -> None
                 consolidation={"method": settings.method},
             )
         session.get_one(RoundRow, closing).state = "done"
-
-
-def worker_answer(stored: crowd.StoredAnswer) -> WorkerAnswer:
-    """A stored answer as consolidation takes it."""
-    segments = tuple(Instance(s["start"], s["end"], s["label"]) for s in stored.answer["segments"])
-    return WorkerAnswer(stored.item, stored.worker_id, stored.assignment_id, stored.classes, segments)

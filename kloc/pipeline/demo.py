@@ -14,7 +14,7 @@ from kloc import config
 from kloc.errors import UsageError
 from kloc.files import write_text
 from kloc.formats import activitynet, labels_csv
-from kloc.pipeline import loop, moving, pool, publication, reporting
+from kloc.pipeline import carding, loop, moving, pool, publication, reporting
 from kloc.pipeline.loop import Listener
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.records import Dataset
@@ -32,6 +32,9 @@ SETTINGS: dict[str, Any] = {
     "task.title": "Mark an action in a short generated video",
     "task.contact": "nobody: the workers of this demo are simulated",
     "task.expected_minutes": 1.0,
+    "publication.licence": "cc0-1.0",
+    "publication.source": "kloc's generator of demo videos; nothing in them was ever filmed",
+    "publication.description": "The dataset that `kloc demo` makes, to show what a campaign leaves behind.",
 }
 
 
@@ -59,8 +62,11 @@ def demo(
     main = Workspace.open(first)
     sources = [str(folder / name) for name in ("videos", "labels.csv")]
     tell("kloc add videos/ labels.csv", pool.add(main, sources, reporter=reporter))
-    testing = [str(folder / "testing.json")]
-    tell("kloc add testing.json   (the truth of the test videos)", pool.add(main, testing, reporter=reporter))
+    measured_on = [str(folder / "validation.json")]
+    tell(
+        "kloc add validation.json   (the truth of the videos mAP is measured on)",
+        pool.add(main, measured_on, reporter=reporter),
+    )
     truth = folder / "truth.json"
     loop.run(main, rounds=1, truth=truth, listener=tell, reporter=reporter)
     if not (second / SETTINGS_FILE).exists():
@@ -74,12 +80,12 @@ def demo(
     show_statistics(statistics)
     tell("kloc stats", summary)
     tell(
-        "kloc split --keep testing",
-        publication.split(main, training=0.75, validation=0.25, keep="testing", groups=None),
+        "kloc split --keep validation",
+        publication.split(main, training=0.75, validation=0.0, keep="validation", groups=None),
     )
-    tell("kloc card", reporting.card(main, simulated=True))
+    tell("kloc card", carding.card(main))
     tell("kloc export", publication.export(main, out=None, origin="stream"))
-    made_report = reporting.report(main, arms=[other], truth=made, simulated=True, reporter=reporter)
+    made_report = reporting.report(main, arms=[other], truth=made, reporter=reporter)
     tell("kloc report", made_report)
     main.close()
     other.close()
@@ -99,7 +105,7 @@ def _generate(folder: Path, n_videos: int, seed: int, tell: Listener, reporter: 
         {v.id: v.labels for v in dataset.videos.values()},
         {v.id: v.subset for v in dataset.videos.values()},
     )
-    activitynet.write(folder / "testing.json", dataset.of("testing"))
+    activitynet.write(folder / "validation.json", dataset.of("validation"))
     activitynet.write(done, dataset)
     facts = {
         "videos": f"{len(dataset.videos)} ({sum(v.duration for v in dataset.videos.values()) / 60:.1f} min)",
@@ -127,7 +133,7 @@ def _farewell(folder: Path, made: Summary) -> Summary:
     facts = {
         "report": made.facts["report"],
         "dataset": str(folder / ARMS[0] / "dataset"),
-        "card": str(folder / ARMS[0] / "reports" / "card" / "README.md"),
+        "card": str(folder / ARMS[0] / "dataset" / "README.md"),
         "on your own videos": "kloc init my-dataset && cd my-dataset && kloc add VIDEOS/ labels.csv && kloc run",
     }
     return Summary("demo", facts)

@@ -14,7 +14,7 @@ from kloc.features.backbone import Backbone, make_backbone
 from kloc.features.bank import FeatureBank
 from kloc.features.extract import ExtractTask, FeatureWorker, estimate_seconds, extraction_settings
 from kloc.features.settings import FeatureSettings
-from kloc.files import fingerprint
+from kloc.files import fingerprint, sweep
 from kloc.pipeline.common import file_size, manifest
 from kloc.pipeline.data import BANK, active_bank, feature_stage
 from kloc.pipeline.telling import Reporter, Summary
@@ -29,6 +29,15 @@ def extract(workspace: Workspace, *, shard: tuple[int, int] | None = None, repor
     A video that cannot be read is quarantined with its reason. ``shard``: only part i (from 0) of n.
     Raises :class:`UsageError` while there is no video, :class:`KlocError` where the backbone cannot be had.
     """
+    # Parts of one extraction may run side by side on several machines; two of the same part may not.
+    name = "extract" if shard is None else f"extract-{shard[0]}-of-{shard[1]}"
+    with workspace.stage(name):
+        if shard is None:
+            sweep(workspace.features)
+        return _extract(workspace, shard, reporter)
+
+
+def _extract(workspace: Workspace, shard: tuple[int, int] | None, reporter: Reporter) -> Summary:
     config = workspace.settings.features
     with workspace.store.transaction() as session:
         rows = [row for row in videos.rows(session, "ok") if row.path and row.probe]
@@ -42,7 +51,6 @@ def extract(workspace: Workspace, *, shard: tuple[int, int] | None = None, repor
     settings = extraction_settings(backbone, fps=config.fps, max_frames=config.max_frames or None)
     name = f"{config.backbone}-{settings.fingerprint[:8]}"
     bank = FeatureBank(workspace.features / name, settings)
-    bank.remove_leftovers()
     there = manifest(workspace, feature_stage(name))
     marks = {row.id: fingerprint([row.sha256, settings.fingerprint]) for row in rows}
     tasks = [

@@ -13,7 +13,7 @@ from kloc.features.imports import guess_width, import_settings, load_array
 from kloc.features.imports import import_features as put_into_bank
 from kloc.files import fingerprint, sha256_file
 from kloc.localizers.predictions import PredictionWriter
-from kloc.pipeline.common import track
+from kloc.pipeline.common import stage, track
 from kloc.pipeline.data import BANK, feature_stage
 from kloc.pipeline.pool import known_id
 from kloc.pipeline.telling import Reporter, Summary
@@ -24,6 +24,7 @@ from kloc.store.tables import VideoRow
 from kloc.workspace import Workspace
 
 
+@stage("extract")
 def import_features(
     workspace: Workspace, source: Path, *, name: str, fps: float, stride: float, offset: float, reporter: Reporter
 ) -> Summary:
@@ -86,6 +87,7 @@ def _import_one(workspace: Workspace, bank: FeatureBank, name: str, path: Path, 
     return True
 
 
+@stage("predict")
 def import_predictions(workspace: Workspace, source: Path, *, reporter: Reporter) -> Summary:
     """Take ActivityNet-style predictions as the current ones: selection and evaluation then read them.
 

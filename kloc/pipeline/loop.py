@@ -13,12 +13,12 @@ from kloc.crowd.endpoint import admin
 from kloc.crowd.simulate import SimulatedWorker, default_crew, work
 from kloc.errors import CrowdError, KlocError, UsageError
 from kloc.pipeline import crowd, features, proposals, selecting, serving, training
-from kloc.pipeline.common import manifest
+from kloc.pipeline.common import SIMULATED, manifest, stage
 from kloc.pipeline.media import STAGE as MEDIA
 from kloc.pipeline.pool import known_id
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.records import Annotation, Instance, Item
-from kloc.store import revisions, rounds, videos
+from kloc.store import meta, revisions, rounds, videos
 from kloc.workspace import Workspace
 
 #: Simulated workers; the last one is a spammer.
@@ -36,6 +36,7 @@ class Crowd:
     answer: Callable[[], None]
 
 
+@stage("run")
 def run(
     workspace: Workspace,
     *,
@@ -162,4 +163,6 @@ def _simulate(workspace: Workspace, url: str, truth: dict[str, Annotation]) -> N
     unknown = sorted(open_videos - set(truth))
     if unknown:
         raise KlocError(f"the truth for simulated workers says nothing about {unknown[0]!r}; add it to the file")
+    with workspace.store.transaction() as session:
+        meta.put(session, SIMULATED, "yes")
     work(url, crew, truth, seed, media_start=starts)

@@ -16,6 +16,7 @@ from sqlalchemy import Table, func, insert, select
 
 from kloc.errors import KlocError, UsageError
 from kloc.files import atomic_write
+from kloc.pipeline.common import stage
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.store.database import Store
 from kloc.store.tables import Base, VideoRow
@@ -28,6 +29,7 @@ _VERSION = 1
 _LEFT_OUT = {".kloc"}
 
 
+@stage("backup")
 def backup(workspace: Workspace, archive: Path, *, reporter: Reporter) -> Summary:
     """Pack settings, store, features, models, predictions, crowd and reports; not the user's video files."""
     archive = archive.absolute()

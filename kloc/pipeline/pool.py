@@ -13,6 +13,7 @@ from kloc.engine import map_videos
 from kloc.errors import FormatError, KlocError
 from kloc.files import sha256_file
 from kloc.formats import activitynet, kinetics, labels_csv
+from kloc.pipeline.common import stage
 from kloc.pipeline.sources import Found, find
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.records import Annotation, Dataset, Instance, Item, Subset, Video
@@ -62,6 +63,7 @@ class Prober:
         return ProbeResult(sha256_file(task.path), stat.st_size, stat.st_mtime_ns, found)
 
 
+@stage("add")
 def add(
     workspace: Workspace,
     sources: Sequence[str],
@@ -283,6 +285,7 @@ def _pool_facts(workspace: Workspace) -> dict[str, Any]:
 # -- taking down ----------------------------------------------------------------------------------------------
 
 
+@stage("remove")
 def remove(workspace: Workspace, video_ids: Sequence[str], *, reporter: Reporter) -> Summary:
     """Take videos down everywhere: store, features, proposals, predictions, media, open HITs, exports.
 

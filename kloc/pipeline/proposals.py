@@ -9,7 +9,7 @@ from typing import Any
 
 from kloc.features.bank import VideoFeatures
 from kloc.files import atomic_folder, fingerprint, safe_name
-from kloc.pipeline.common import one_thread, track
+from kloc.pipeline.common import one_thread, stage, track
 from kloc.pipeline.data import PROPOSALS, Inputs, open_inputs, write_proposals
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.proposals import ProposalGenerator, load_generator, make_generator
@@ -19,6 +19,7 @@ from kloc.store import artefacts, revisions
 from kloc.workspace import Workspace
 
 
+@stage("propose")
 def propose(workspace: Workspace, *, reporter: Reporter) -> Summary:
     """Propose segments for every video with features. Videos whose proposals are up to date are skipped.
 

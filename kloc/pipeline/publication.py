@@ -12,6 +12,7 @@ import numpy as np
 from kloc.errors import FormatError, KlocError, UsageError
 from kloc.files import write_json, write_text
 from kloc.formats import activitynet
+from kloc.pipeline.common import stage
 from kloc.pipeline.telling import Summary
 from kloc.records import SUBSETS, Dataset, Subset
 from kloc.report import splits
@@ -20,6 +21,9 @@ from kloc.seeds import generator
 from kloc.store import artefacts, revisions, videos
 from kloc.store.tables import VideoRow
 from kloc.workspace import Workspace
+
+#: The exported instances of one subset.
+INSTANCES = "instances-{}.csv"
 
 
 def current_dataset(workspace: Workspace) -> Dataset:
@@ -32,6 +36,7 @@ def current_dataset(workspace: Workspace) -> Dataset:
     return Dataset(classes, usable, there, workspace.settings.general.name)
 
 
+@stage("stats")
 def stats(workspace: Workspace) -> tuple[Statistics, Summary]:
     """Statistics of the workspace; also written to ``reports/statistics.json``."""
     dataset = current_dataset(workspace)
@@ -50,6 +55,7 @@ def file_stats(path: Path) -> tuple[Statistics, Summary]:
     return statistics, Summary("stats", {}, problems, data=statistics.to_json())
 
 
+@stage("split")
 def split(
     workspace: Workspace, *, training: float, validation: float, keep: Subset | None, groups: Path | None
 ) -> Summary:
@@ -80,7 +86,7 @@ def split(
             session.get_one(VideoRow, video_id).subset = subset
         hashes = {row.id: row.sha256 for row in videos.rows(session, "ok") if row.sha256}
         artefacts.put(session, "split", "current", "", info={"training": training, "validation": validation})
-    placed = {v: made.get(v, cast(Subset, dataset.videos[v].subset)) for v in dataset.annotations}
+    placed = {v: made.get(v, dataset.videos[v].subset) for v in dataset.annotations}
     twins = {v: h for v, h in hashes.items() if v in placed}
     problems = splits.leaks(placed, twins) + (splits.leaks(placed, grouping) if grouping else [])
     facts: dict[str, Any] = {}
@@ -102,8 +108,12 @@ def _groups(path: Path) -> dict[str, str]:
     return {row["video"]: row["group"] for row in rows if row["group"]}
 
 
+@stage("export")
 def export(workspace: Workspace, *, out: Path | None, origin: str) -> Summary:
-    """Write ``annotations.json`` (ActivityNet), ``instances.csv`` and ``videos.csv``; equal datasets, equal bytes."""
+    """Write ``annotations.json`` (ActivityNet), ``videos.csv`` and the instances of each subset as CSV.
+
+    Equal datasets give equal bytes. Raises :class:`UsageError` while nothing is annotated.
+    """
     dataset = current_dataset(workspace)
     if not dataset.annotations:
         raise UsageError("nothing is annotated yet that could be exported")
@@ -119,7 +129,8 @@ def export(workspace: Workspace, *, out: Path | None, origin: str) -> Summary:
         activitynet.write(
             folder / "annotations.json", dataset, origin=cast(activitynet.Origin, origin), resolutions=resolutions
         )
-        write_text(folder / "instances.csv", _instances_csv(dataset, shift))
+        for subset in SUBSETS:
+            write_text(folder / INSTANCES.format(subset), _instances_csv(dataset.of(subset), shift))
         write_text(folder / "videos.csv", _videos_csv(dataset))
     except PermissionError as error:
         raise KlocError(f"{folder}: cannot be written: {error.strerror}; name another folder with --out") from None
@@ -127,7 +138,7 @@ def export(workspace: Workspace, *, out: Path | None, origin: str) -> Summary:
         "folder": str(folder),
         "videos": len(dataset.annotations),
         "instances": sum(len(a.instances) for a in dataset.annotations.values()),
-        "files": "annotations.json (ActivityNet), instances.csv, videos.csv",
+        "files": "annotations.json (ActivityNet), videos.csv, one instances-*.csv per subset",
     }
     return Summary("export", facts, hint="kloc report")
 

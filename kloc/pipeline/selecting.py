@@ -7,6 +7,7 @@ from typing import Any
 
 from kloc.errors import UsageError
 from kloc.files import fingerprint
+from kloc.pipeline.common import stage
 from kloc.pipeline.data import active_bank, feature_stage, open_inputs
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.pipeline.training import current_predictions
@@ -30,6 +31,7 @@ def pool_items(workspace: Workspace) -> list[Item]:
     return [v.item for v in usable.values() if v.subset == "training" and v.id not in known and v.id not in taken]
 
 
+@stage("select")
 def select(
     workspace: Workspace, *, batch: int | None, strategy: str = "", policy: str = "", reporter: Reporter
 ) -> Summary:
@@ -132,6 +134,7 @@ def _summary(workspace: Workspace, index: int, notes: list[str]) -> Summary:
     return Summary("select", facts, notes, "kloc publish-hits (--dry-run shows the cost), or kloc select --undo", data)
 
 
+@stage("select")
 def undo(workspace: Workspace) -> Summary:
     """Take back the newest round; refused once any of it is published."""
     with workspace.store.transaction() as session:

@@ -11,7 +11,7 @@ from kloc.evaluation.detection import mean_average_precision
 from kloc.files import atomic_folder, fingerprint
 from kloc.localizers.base import Localizer, TrainingSet, TrainingVideo, load_localizer, make_localizer
 from kloc.localizers.predictions import PredictionReader, PredictionWriter
-from kloc.pipeline.common import one_thread
+from kloc.pipeline.common import one_thread, stage
 from kloc.pipeline.data import Inputs, open_inputs
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.records import Annotation, Dataset
@@ -45,6 +45,7 @@ class _Lazily(Sequence[TrainingVideo]):
         return (self[index] for index in range(len(self.ids)))
 
 
+@stage("train")
 def train(workspace: Workspace, *, reporter: Reporter) -> Summary:
     """Fit the localizer on the annotated training videos. Skipped where nothing changed since.
 
@@ -103,6 +104,7 @@ def current_model(workspace: Workspace, feature_fingerprint: str) -> tuple[Local
     return load_localizer(workspace.root / (row.path or ""), feature_fingerprint), row
 
 
+@stage("predict")
 def predict(workspace: Workspace, *, reporter: Reporter) -> Summary:
     """Run the current model over every video that has features and proposals; evaluate where truth is known."""
     inputs = open_inputs(workspace)

@@ -1,0 +1,60 @@
+"""Shared by all tests: a small campaign's files, made once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kloc.formats import activitynet, labels_csv
+from kloc.video.synthetic import Difficulty, make_demo_videos
+
+#: Short and easy: what is tested is the house, not the learning.
+QUICK = Difficulty(seconds=(6.0, 9.0), action_seconds=(1.5, 3.0), passers=2.0, second_class=0.0, empty=0.0)
+
+
+@dataclass(frozen=True)
+class CampaignFiles:
+    """A folder of generated videos with their label table and their truth."""
+
+    folder: Path
+    videos: Path
+    labels: Path
+    validation: Path
+    truth: Path
+
+
+def make_campaign(folder: Path, n_videos: int = 14, seed: int = 3) -> CampaignFiles:
+    """Generate the files of a small campaign."""
+    files = CampaignFiles(
+        folder, folder / "videos", folder / "labels.csv", folder / "validation.json", folder / "truth.json"
+    )
+    _, truth = make_demo_videos(files.videos, n_videos=n_videos, seed=seed, workers=2, difficulty=QUICK)
+    everything = truth.videos.values()
+    labels_csv.write(files.labels, {v.id: v.labels for v in everything}, {v.id: v.subset for v in everything})
+    activitynet.write(files.validation, truth.of("validation"))
+    activitynet.write(files.truth, truth)
+    return files
+
+
+@pytest.fixture(scope="session")
+def campaign_files(tmp_path_factory: pytest.TempPathFactory) -> CampaignFiles:
+    """Fourteen short videos of six classes."""
+    return make_campaign(tmp_path_factory.mktemp("campaign"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Real videos and annotations beside the checkout; a test that needs them skips where they are absent."""
+    folder = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the real videos are not here (shared/data beside the checkout)")
+    return folder
+
+
+@pytest.fixture
+def workspace_folder(tmp_path: Path) -> Iterator[Path]:
+    """Where a test's workspace goes."""
+    yield tmp_path / "workspace"
