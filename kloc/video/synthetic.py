@@ -310,8 +310,8 @@ def draw_frames(video: VideoPlan) -> Iterator[NDArray[np.uint8]]:
             corner = (round(actor.x + dx - patch.width / 2), round(actor.foot + dy - patch.height + 2))
             view.paste(patch, corner, patch)
         _paste_passers(view, video, frame, near=True)
-        if scene.foreground is not None:
-            top = max(cy, blades)
+        top = max(cy, blades)
+        if scene.foreground is not None and top < cy + size[1]:  # else the camera looks above the grass
             front = scene.foreground.crop((cx, top, cx + size[0], cy + size[1]))
             view.paste(front, (0, top - cy), front)
         table = np.clip(levels[None, :] * light[frame][:, None], 0, 255).astype(np.uint8)

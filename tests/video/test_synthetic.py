@@ -123,7 +123,7 @@ def test_a_file_holds_the_planned_frames(tmp_path: Path) -> None:
 
 
 def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
-    quick = replace(STILL, seconds=(2.0, 3.0), action_seconds=(0.5, 1.0), grain=1.5, light=0.2, passers=6)
+    quick = replace(STILL, seconds=(2.0, 3.0), action_seconds=(0.5, 1.0), grain=1.5, light=0.2, passers=6, restless=1.5)
     hashes = []
     for workers in (1, 2):
         folder = tmp_path / str(workers)
