@@ -137,7 +137,11 @@ def kill(context: Context) -> list[Figure]:
         workspaces += 1
         context.say(f"  {kills} kills in {workspaces} workspaces, {differing} with another result {different}")
         shutil.rmtree(root)
-    detail = {"undisturbed_s": round(duration, 1), "workspaces": workspaces, "differing_parts": sorted(set(differences))}
+    detail = {
+        "undisturbed_s": round(duration, 1),
+        "workspaces": workspaces,
+        "differing_parts": sorted(set(differences)),
+    }
     return [
         Figure("kills", kills, at_least=wanted, detail=detail),
         Figure("workspaces with another result than undisturbed", differing, at_most=0),

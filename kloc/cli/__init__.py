@@ -48,6 +48,13 @@ class _InOrder(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=lambda n: _ORDER.index(n) if n in _ORDER else len(_ORDER))
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            errors.print("kloc: interrupted; nothing is lost, run the same command to continue")
+            raise typer.Exit(130) from None
+
 
 app = typer.Typer(
     name="kloc",
@@ -96,9 +103,6 @@ def main() -> None:
             raise
         errors.print(f"[bold red]kloc:[/] {_escape(str(error))}", soft_wrap=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        errors.print("kloc: interrupted; nothing is lost, run the same command to continue")
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away (kloc ... | head)
         sys.exit(0)

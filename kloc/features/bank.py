@@ -144,13 +144,6 @@ class FeatureBank:
             )
         return VideoFeatures(video_id, array.astype(np.float32), grid, float(info["start"]), float(info["end"]))
 
-    def remove_leftovers(self) -> int:
-        """Delete half-written files of killed workers; only for whoever holds the stage. Returns how many."""
-        leftovers = [*self.folder.glob(".*.part"), *self.folder.glob("*/.*.part")]
-        for path in leftovers:
-            path.unlink(missing_ok=True)
-        return len(leftovers)
-
 
 def cleaned(video_id: str, features: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float16], int]:
     """Features as float16 without NaN or infinity, and how many rows had one.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from kloc.errors import FormatError, KlocError
 from kloc.features.backbone import Backbone, TorchBackbone, register
 from kloc.features.fused import Activation, FusedConv, fold, same_padding
-from kloc.features.weights import check_keys, load_state
+from kloc.features.weights import check_keys, load_state, weights_id
 from kloc.files import sha256_file
 
 NAME = "efficientnet-lite0"
@@ -163,7 +163,7 @@ def efficientnet_lite0(weights: Path | None, device: torch.device, random_seed: 
         for name, shape in shapes().items():
             if tuple(state[name].shape) != shape:
                 raise FormatError(f"{path}: {name} has shape {tuple(state[name].shape)}, expected {shape}")
-        identity, source = sha256_file(path)[:16], "imagenet" if weights is None else path.name
+        identity, source = weights_id(path), "imagenet" if weights is None else path.name
     return TorchBackbone(
         EfficientNetLite0(state),
         name=NAME,

@@ -87,9 +87,29 @@ def demo(
     tell("kloc export", publication.export(main, out=None, origin="stream"))
     made_report = reporting.report(main, arms=[other], truth=made, reporter=reporter)
     tell("kloc report", made_report)
+    facts = _results(main, other, made)
     main.close()
     other.close()
-    return _farewell(folder, made_report)
+    facts |= {
+        "report": made_report.facts["report"],
+        "dataset": str(main.dataset),
+        "on your own videos": "kloc init my-dataset && cd my-dataset && kloc add VIDEOS/ labels.csv && kloc run",
+    }
+    return Summary("demo", facts)
+
+
+def _results(main: Workspace, other: Workspace, truth: Dataset) -> dict[str, Any]:
+    """mAP per round of both arms and the labels' quality, as the last screen shows them."""
+    facts: dict[str, Any] = {}
+    for workspace in (main, other):
+        curve = reporting.learning_curve(workspace)
+        if curve is not None:
+            steps = "  ".join(f"{100 * point.value:4.1f} % ({int(point.labelled)})" for point in curve.points)
+            facts[f"mAP@0.5, {workspace.settings.selection.strategy}"] = f"{steps}  (videos labelled)"
+    made = reporting.crowd_annotations(main)
+    half, tight = (reporting.f1_against(made, truth.annotations, tiou) for tiou in (0.5, 0.75))
+    facts["labels against the truth"] = f"F1 {half:.2f} at tIoU 0.5, {tight:.2f} at 0.75 (simulated workers)"
+    return facts
 
 
 def _generate(folder: Path, n_videos: int, seed: int, tell: Listener, reporter: Reporter) -> Dataset:
@@ -127,13 +147,3 @@ def _branch(main: Workspace, second: Path, changes: dict[str, Any], reporter: Re
     write_text(scratch / SETTINGS_FILE, config.template(**changes))
     scratch.rename(second)
     archive.unlink()
-
-
-def _farewell(folder: Path, made: Summary) -> Summary:
-    facts = {
-        "report": made.facts["report"],
-        "dataset": str(folder / ARMS[0] / "dataset"),
-        "card": str(folder / ARMS[0] / "dataset" / "README.md"),
-        "on your own videos": "kloc init my-dataset && cd my-dataset && kloc add VIDEOS/ labels.csv && kloc run",
-    }
-    return Summary("demo", facts)

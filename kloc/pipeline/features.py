@@ -74,7 +74,7 @@ def _extract(workspace: Workspace, shard: tuple[int, int] | None, reporter: Repo
     }
     if problems:
         facts["quarantined"] = len(problems)
-    return Summary("extract", facts, problems, "kloc propose", data={"expected_seconds": expected})
+    return Summary("extract", facts, problems, "kloc propose", data={"expected_seconds": expected}, idle=not tasks)
 
 
 def _announce(

@@ -51,7 +51,11 @@ def run(
     ``truth``: ActivityNet JSON from which simulated workers answer; without it people do, at ``crowd.endpoint``.
     Killed at any moment it continues where it was, and ends with the same result.
     """
-    tell = listener or (lambda command, summary: None)
+
+    def tell(command: str, summary: Summary) -> None:
+        if listener is not None and not summary.idle:
+            listener(command, summary)
+
     tell("kloc extract", features.extract(workspace, reporter=reporter))
     tell("kloc propose", proposals.propose(workspace, reporter=reporter))
     with _crowd(workspace, truth, reporter) as people:

@@ -49,7 +49,7 @@ def propose(workspace: Workspace, *, reporter: Reporter) -> Summary:
         facts["proposals per video"] = round(count / len(stale), 1)
     with workspace.store.transaction() as session:
         annotated = bool(revisions.current(session))
-    return Summary("propose", facts, problems, "kloc train" if annotated else "kloc select")
+    return Summary("propose", facts, problems, "kloc train" if annotated else "kloc select", idle=not stale)
 
 
 @dataclass(frozen=True)

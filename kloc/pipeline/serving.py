@@ -90,7 +90,7 @@ def invite(workspace: Workspace, names: Sequence[str]) -> Summary:
     links = {}
     for name in names:
         token = secrets.token_urlsafe(24)
-        admin.ensure_worker(database_url(workspace), name, token)
+        admin.ensure_worker(database_url(workspace), name, token, replace=True)
         links[name] = f"{workspace.settings.crowd.endpoint.rstrip('/')}/w/{token}"
     return Summary("invite", links, hint="kloc crowd serve (send each link to its person; it is shown only now)")
 

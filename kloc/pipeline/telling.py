@@ -44,6 +44,8 @@ class Summary:
     hint: str = ""
     #: More than fits a screen, for ``--json``.
     data: dict[str, Any] = field(default_factory=dict)
+    #: Whether everything was up to date and nothing was done.
+    idle: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {"stage": self.stage, **self.facts, **self.data, "problems": self.problems, "hint": self.hint}

@@ -79,7 +79,7 @@ def train(workspace: Workspace, *, reporter: Reporter) -> Summary:
         "classes": f"{len({i.label for v in ids for i in known[v].instances})} of {len(inputs.classes)}",
     }
     if before is not None and before.fingerprint == mark and folder.exists():
-        return Summary("train", facts | {"state": "up to date"}, hint="kloc predict")
+        return Summary("train", facts | {"state": "up to date"}, hint="kloc predict", idle=True)
     localizer = make_localizer(settings.localizer.model, **settings.localizer.settings)
     reporter.say(f"training {settings.localizer.model} on {len(ids)} videos")
     with one_thread():
@@ -124,7 +124,7 @@ def predict(workspace: Workspace, *, reporter: Reporter) -> Summary:
             f"{100 * values['mAP@0.5']:.1f} % at tIoU 0.5, {100 * values['average_mAP']:.1f} % average "
             f"({values['videos']} videos)"
         )
-    return Summary("predict", facts, hint="kloc select", data={"metrics": metrics})
+    return Summary("predict", facts, hint="kloc select", data={"metrics": metrics}, idle=not fresh)
 
 
 def _write(

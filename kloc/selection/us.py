@@ -106,9 +106,10 @@ class UncertaintySampling:
         return scores
 
     def reason(self, index: int, score: float) -> str:
-        what = (
-            "its proposals' scores spread widely: entropy"
-            if self.mode == "histogram"
-            else f"the model is undecided about its {self.k} best proposals: mean entropy"
-        )
+        if self.mode == "binary":
+            what = f"undecided about its {self.k} best proposals: mean entropy"
+        elif score <= 0:
+            return "all its proposals score alike (entropy 0); drawn at random among such videos"
+        else:
+            what = "spread of its proposals' scores: entropy"
         return f"{what} {score:.3f} of at most {self.bound:.3f}"

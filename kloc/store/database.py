@@ -36,9 +36,14 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """All or nothing: commit at the end of the block, roll back on any exception."""
+        with self._plainly(), self._sessions() as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _plainly(self) -> Iterator[None]:
+        """The database's own errors as one line that says what to do."""
         try:
-            with self._sessions() as session, session.begin():
-                yield session
+            yield
         except DBAPIError as error:
             reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
             raise KlocError(f"the campaign store {self.shown} refused: {reason}{_advice(reason)}") from error
@@ -50,6 +55,10 @@ class Store:
 
     def migrate(self) -> None:
         """Bring the schema to this version of kloc; refuse a store that a newer kloc wrote."""
+        with self._plainly():
+            self._migrate()
+
+    def _migrate(self) -> None:
         with self.engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
         config = Config()
@@ -100,7 +109,7 @@ def _engine(url: str) -> Engine:
 
 
 def _advice(reason: str) -> str:
-    if "full" in reason:
+    if "full" in reason or "disk I/O" in reason:
         return "; free some disk space and run the command again"
     if "readonly" in reason or "read-only" in reason or "unable to open" in reason:
         return "; make the workspace writable and run the command again"

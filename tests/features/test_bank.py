@@ -145,12 +145,3 @@ def test_missing_damaged_and_foreign_files_are_told_apart(tmp_path: Path) -> Non
     path.unlink()
     with pytest.raises(KlocError, match="no features at"):
         bank.read("video", info)
-
-
-def test_leftovers_of_killed_workers_are_removed(tmp_path: Path) -> None:
-    bank = FeatureBank(tmp_path, SETTINGS)
-    info = bank.write("video", some_features(), GRID, start=0.0, end=8.0)
-    (tmp_path / "vi" / ".video.npy.abc.part").write_bytes(b"half")
-    assert bank.remove_leftovers() == 1
-    assert [p.name for p in (tmp_path / "vi").iterdir()] == ["video.npy"]
-    assert bank.read("video", info).grid.count == 40
