@@ -1,4 +1,4 @@
-"""``kloc.toml``: every setting once, with its default and its comment; a misspelt key is an error that names the nearest.
+"""``kloc.toml``: every setting once, with its default and its comment; a misspelt key names the nearest right one.
 
 The file that ``kloc init`` writes is generated from these models, so that comments and defaults cannot drift.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +54,6 @@ def real_data() -> Path:
 
 
 @pytest.fixture
-def workspace_folder(tmp_path: Path) -> Iterator[Path]:
+def workspace_folder(tmp_path: Path) -> Path:
     """Where a test's workspace goes."""
-    yield tmp_path / "workspace"
+    return tmp_path / "workspace"

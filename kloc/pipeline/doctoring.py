@@ -172,7 +172,7 @@ def _media(workspace: Workspace) -> Iterator[Check]:
         yield Check(
             "video files",
             "warning",
-            f"{len(gone)} are no longer where they were (e.g. {gone[0]!r}); put them back, or add them at their new place",
+            f"{len(gone)} are no longer where they were (e.g. {gone[0]!r}); put them back, or add them where they are",
         )
     else:
         yield Check("video files", "ok", "all in place")

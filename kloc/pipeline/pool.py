@@ -228,9 +228,10 @@ def _attach(workspace: Workspace, table: Table, subset: Subset | None, problems:
             if annotation is not None:
                 annotated += _import_annotation(session, row, annotation, problems)
     if missing:
+        some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         problems.append(
-            f"{table.path.name}: {len(missing)} of its videos are known by name only "
-            f"({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}): add their files, or import their features"
+            f"{table.path.name}: {len(missing)} of its videos are known by name only ({some}): "
+            "add their files, or import their features"
         )
     return f"{table.kind}: {len(table.dataset.videos):,} videos, {labelled:,} newly labelled, {annotated:,} annotations"
 

@@ -96,7 +96,7 @@ def invite(workspace: Workspace, names: Sequence[str]) -> Summary:
 
 
 def client(workspace: Workspace, url: str | None = None, *, allow_amazon: bool = False) -> MTurkClient:
-    """boto3's client for the workspace's endpoint: own keys for an endpoint on this machine, boto3's chain elsewhere."""
+    """boto3's client for the workspace's endpoint: own keys on this machine, boto3's chain elsewhere."""
     endpoint = url or workspace.settings.crowd.endpoint
     if is_loopback(urlsplit(endpoint).hostname or ""):
         access_key, secret_key = credentials(workspace)

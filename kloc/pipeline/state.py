@@ -41,11 +41,12 @@ def status(workspace: Workspace) -> Summary:
         facts["quarantined"] = len(quarantined)
     if missing:
         facts["known by name"] = missing
+    instances = sum(len(a.instances) for a in known.values())
     facts |= {
         "classes": len(names),
         "features": f"{len(features)} of {len(usable)}" + (f" ({bank})" if bank else ""),
         "proposals": f"{len(proposals)} of {len(usable)}",
-        "annotated": f"{sum(v in usable for v in known)} videos, {sum(len(a.instances) for a in known.values())} instances",
+        "annotated": f"{sum(v in usable for v in known)} videos, {instances} instances",
         "to annotate": len(pool),
     }
     for past in every_round[-5:]:

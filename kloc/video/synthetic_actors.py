@@ -191,8 +191,8 @@ def _flag(pen: Pen, pose: Pose, style: Style) -> None:
     for i in range(2, n, 4):  # folds
         for b in range(bands):
             shade: Colour = tuple(int(c * 0.78) for c in style.colours[b])  # type: ignore[assignment]
-            high, low = float(top[i]) - tall * b / bands, float(top[i]) - tall * (b + 1) / bands
-            pen.line([(float(x[i]), high), (float(x[i]), low)], shade, 0.05)
+            above, below = float(top[i]) - tall * b / bands, float(top[i]) - tall * (b + 1) / bands
+            pen.line([(float(x[i]), above), (float(x[i]), below)], shade, 0.05)
 
 
 def _fire(pen: Pen, pose: Pose, style: Style) -> None:
@@ -257,11 +257,11 @@ def _swing(pen: Pen, pose: Pose, style: Style) -> None:
         alpha = 255 if ghost == 0 else 80
         length = 1.75
         x, y = length * np.sin(angle), top - length * np.cos(angle)
-        side = np.asarray((np.cos(angle), np.sin(angle))) * 0.34
+        seat = np.asarray((np.cos(angle), np.sin(angle))) * 0.34
         for sign in (-1, 1):
-            end = (x + sign * side[0], y + sign * side[1])
+            end = (x + sign * seat[0], y + sign * seat[1])
             pen.line([(0.3 * sign, top), end], (214, 206, 186), 0.035, alpha)
-        pen.line([(x - side[0], y - side[1]), (x + side[0], y + side[1])], style.colours[0], 0.11, alpha)
+        pen.line([(x - seat[0], y - seat[1]), (x + seat[0], y + seat[1])], style.colours[0], 0.11, alpha)
         if pose.mode == "act":  # somebody sits on it, leaning with the motion
             up = np.asarray((-np.sin(angle), np.cos(angle)))
             body = (x + 0.5 * up[0], y + 0.5 * up[1])

@@ -44,12 +44,14 @@ def value_noise(rng: np.random.Generator, width: int, height: int, cells: tuple[
         total += weight * np.asarray(grid.resize((width, height), Image.Resampling.BICUBIC), np.float32)
         norm += weight
         weight *= 0.55
-    return np.clip(total / norm, 0.0, 1.0)
+    noise: F32 = np.clip(total / norm, 0.0, 1.0).astype(np.float32)
+    return noise
 
 
 def ridge(rng: np.random.Generator, width: int, roughness: int) -> F32:
     """A smooth 1-D silhouette in [0, 1], float32 ``(width,)``."""
-    return value_noise(rng, width, 1, (roughness, 1), octaves=4)[0]
+    silhouette: F32 = value_noise(rng, width, 1, (roughness, 1), octaves=4)[0]
+    return silhouette
 
 
 def _gradient(height: int, width: int, stops: list[Colour]) -> F32:

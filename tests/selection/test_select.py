@@ -167,7 +167,7 @@ def test_items_without_predictions_come_last_and_are_counted(predicted, pool, ca
     assert chosen.n_unscored == 4
     assert chosen.notes == ("4 of 6 items have no prediction to judge by; they are picked last",)
     assert chosen.notes[0] in caplog.text
-    assert chosen.picks[0].reason == "its proposals' scores spread widely: entropy 1.099 of at most 2.303"
+    assert chosen.picks[0].reason == "spread of its proposals' scores: entropy 1.099 of at most 2.303"
     assert chosen.picks[0].rank == 1
 
 
