@@ -20,8 +20,8 @@ def test_killed_runs_end_like_undisturbed_ones(campaign_files: object, tmp_path:
     assert run_once(tmp_path / "reference", files)
     duration = time.monotonic() - began
     chance = random.Random(1)
-    kills = sum(not run_once(tmp_path / "killed", files, duration * chance.uniform(0.1, 0.8)) for _ in range(3))
-    assert kills >= 1, "none of the three attempts was killed in time"
+    kills = sum(not run_once(tmp_path / "killed", files, duration * chance.uniform(0.1, 0.8)) for _ in range(2))
+    assert kills >= 1, "none of the two attempts was killed in time"
     run_once(tmp_path / "killed", files)
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "reference")
     assert leftovers(tmp_path / "killed") == []
