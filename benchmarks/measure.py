@@ -14,7 +14,7 @@ from kloc.files import write_json
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one measure and write its figures; 0 where every target is met, 1 where one is not."""
+    """Run one measure and write its figures; at full scale 1 where a target is not met, else 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.measure", description="Time kloc against baselines.")
     parser.add_argument("name", nargs="?", help="which measure; --list shows them")
     parser.add_argument("--list", action="store_true", help="show the measures and end")
@@ -49,6 +49,8 @@ def run(name: str, scale: harness.Scale, seed: int, out: Path | None) -> int:
         report = {"measure": name, "what": what, "scale": scale, "seed": seed, "commit": commit, "machine": machine}
         write_json(out / f"{name}.json", {**report, "figures": [figure.to_json() for figure in figures]})
         print(f"  -> {out / f'{name}.json'}")
+    if scale == "small":
+        return 0  # small runs show that a measure works; only full ones are judged
     return 0 if all(figure.met is not False for figure in figures) else 1
 
 

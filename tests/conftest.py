@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from kloc.formats import activitynet, labels_csv
 from kloc.video.synthetic import Difficulty, make_demo_videos
@@ -51,6 +56,27 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real videos are not here (shared/data beside the checkout)")
     return folder
+
+
+def lacks(reason: str) -> NoReturn:
+    """Skip a test whose server or browser is absent, saying so; in CI, where .ci/run installs both, fail it."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason}; .ci/run must install it")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One headless Chromium for the whole session (playwright allows one driver per process)."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        lacks("Chromium is not installed (looked for chromium, chromium-browser, google-chrome)")
+    switches = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    switches += ["--disable-component-update", "--disable-sync", "--mute-audio"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=switches)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -212,9 +212,9 @@ def _alive(pid: int) -> bool:
 
 
 def _children() -> list[psutil.Process]:
-    """Live worker processes of this one (multiprocessing's own resource tracker may stay)."""
+    """Live worker processes of this one: spawned by multiprocessing (whose own resource tracker may stay)."""
     return [
         child
         for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(child.cmdline())
+        if child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(child.cmdline())
     ]

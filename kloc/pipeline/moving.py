@@ -78,8 +78,10 @@ def restore(archive: Path, folder: Path, *, videos: Path | None = None) -> Summa
                 raise KlocError(f"{archive} was written by a newer kloc; update kloc to restore it")
             folder.mkdir(parents=True, exist_ok=True)
             tar.extractall(folder, filter="data")
+    except tarfile.ReadError:
+        raise KlocError(f"{archive} is no kloc backup, or is damaged; give a file that `kloc backup` wrote") from None
     except (tarfile.TarError, OSError, ValueError) as error:
-        raise KlocError(f"{archive}: cannot be unpacked: {error}") from None
+        raise KlocError(f"{archive}: cannot be unpacked: {' '.join(str(error).split())}") from None
     (folder / _HEAD).unlink()
     workspace = _fill(folder)
     moved, lost = _relocate(workspace, videos)

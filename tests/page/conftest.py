@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -202,24 +200,6 @@ def server(tiny_video: bytes, task: dict[str, Any]) -> Iterator[WorkServer]:
     http.shutdown()
     http.server_close()
     thread.join()
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, ("/usr/bin/chromium", *names))), None)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("Chromium is missing and CI must run the browser tests: install the package chromium")
-        pytest.skip("Chromium is not installed (looked for chromium, chromium-browser, google-chrome)")
-    from playwright.sync_api import sync_playwright
-
-    switches = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    switches += ["--disable-component-update", "--disable-sync", "--mute-audio"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=switches)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ def test_a_read_only_workspace(small_disk: Path, tmp_path: Path) -> None:
 def test_interrupting_leaves_one_line_and_continues(tmp_path: Path) -> None:
     root = tmp_path / "w"
     for index in range(6):
-        write_video(tmp_path / f"v{index}.mp4", np.zeros((300, 240, 320, 3), np.uint8), 10)
+        write_video(tmp_path / f"v{index}.mp4", np.zeros((40, 96, 128, 3), np.uint8), 4)
     assert cli("init", root).returncode == 0
     assert cli("add", *(tmp_path / f"v{i}.mp4" for i in range(6)), "-w", root).returncode == 0
     command = [sys.executable, "-m", "kloc", "extract", "-w", str(root)]

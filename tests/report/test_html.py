@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from kloc.records import Annotation, Dataset, Instance, Video
 from kloc.report.html import Bar, Headline, ReportData, Table, Thumbnail, Timeline, Track, render_report
@@ -74,16 +73,9 @@ def test_overlapping_bars_go_into_rows_and_stay_on_the_lane() -> None:
     assert placed == [("7.500", "10.000", "0"), ("12.500", "12.500", "1"), ("25.000", "70.000", "0")]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = Path("/usr/bin/chromium")
-    with sync_playwright() as playwright:
-        path = str(chromium) if chromium.exists() else None
-        if path is None and not Path(playwright.chromium.executable_path).exists():
-            pytest.skip("no Chromium on this machine")
-        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield launched
-        launched.close()
+@pytest.fixture
+def browser(chromium: Browser) -> Browser:
+    return chromium
 
 
 def _open(
