@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,48 +13,9 @@ from endpoint_kit import Endpoint, hit_values, html_question
 pytestmark = pytest.mark.postgres
 
 
-def _programs() -> Path:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    if not found:
-        pytest.skip("PostgreSQL's server programs are not installed (/usr/lib/postgresql/*/bin)")
-    return found[-1].parent
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """The URL of a fresh cluster that listens on a socket in its own folder only."""
-    programs, as_user = _programs(), []
-    folder = Path(tempfile.mkdtemp(prefix="kloc-pg-"))
-    if os.geteuid() == 0:
-        # The server refuses root.
-        try:
-            account = pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("running as root without a user 'postgres' to run PostgreSQL as")
-        os.chown(folder, account.pw_uid, account.pw_gid)
-        as_user = ["runuser", "-u", "postgres", "--"]
-    data, log = folder / "data", folder / "log"
-
-    def run(program: str, *arguments: str) -> None:
-        command = [*as_user, str(programs / program), *arguments]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr + (log.read_text() if log.exists() else "")
-
-    try:
-        run("initdb", "-D", str(data), "-A", "trust", "-U", "kloc", "--no-sync", "-E", "UTF8")
-        options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off -c max_connections=100"
-        run("pg_ctl", "-D", str(data), "-l", str(log), "-o", options, "-w", "start")
-        try:
-            yield f"postgresql://kloc@/postgres?host={folder}"
-        finally:
-            run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder)
-
-
 @pytest.fixture
-def endpoint(start: Callable[..., Endpoint], postgres: str) -> Endpoint:
-    return start(database_url=postgres, balance="1000.00")
+def endpoint(start: Callable[..., Endpoint], postgres: Callable[[], str]) -> Endpoint:
+    return start(database_url=postgres(), balance="1000.00")
 
 
 def test_the_whole_life_of_a_hit(endpoint: Endpoint) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
@@ -190,35 +189,14 @@ def test_interrupting_leaves_one_line_and_continues(tmp_path: Path) -> None:
 # -- the store ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'store.sqlite'}"
-        return
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    if not binaries or os.geteuid() != 0:
-        reason = "PostgreSQL's server binaries are not installed (or this is not root, which starts them as postgres)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    data = tmp_path / "pg"
-    data.mkdir()
-    shutil.chown(data, "postgres")
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent != Path("/") and parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    run = ["runuser", "-u", "postgres", "--"]
-    initdb = [*run, str(binaries[0] / "initdb"), "-D", str(data / "d"), "-A", "trust", "-U", "postgres"]
-    subprocess.run(initdb, check=True, capture_output=True)
-    port = 20000 + os.getpid() % 20000
-    control = [*run, str(binaries[0] / "pg_ctl"), "-D", str(data / "d"), "-w"]
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data}"
-    subprocess.run([*control, "-o", options, "-l", str(data / "log"), "start"], check=True, stdout=subprocess.DEVNULL)
-    yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL)
+        return f"sqlite:///{tmp_path / 'store.sqlite'}"
+    url: str = request.getfixturevalue("postgres")()
+    return url
 
 
-@pytest.mark.postgres
 def test_migrations_lead_to_the_tables_of_the_code(store_url: str) -> None:
     store = Store(store_url)
     store.migrate()
@@ -229,7 +207,6 @@ def test_migrations_lead_to_the_tables_of_the_code(store_url: str) -> None:
     store.close()
 
 
-@pytest.mark.postgres
 def test_a_campaign_in_either_database(store_url: str, tmp_path: Path) -> None:
     write_video(tmp_path / "v.mp4", np.zeros((20, 32, 32, 3), np.uint8), 10)
     (tmp_path / "truth.json").write_text(
