@@ -29,6 +29,7 @@ from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from kloc.errors import KlocError, UsageError
+from kloc.threads import one_thread
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -118,7 +119,7 @@ def _in_process(
     on_error: Callable[[Any, str], None],
     count: Progress,
 ) -> None:
-    with one_torch_thread():
+    with one_thread():
         worker = worker_factory()
         for task in tasks:
             try:
@@ -136,20 +137,6 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, KlocError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """One thread for torch where somebody has loaded it."""
-    torch = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch else 0
-    if torch:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        if torch:
-            torch.set_num_threads(before)
 
 
 # -- the parent's side ------------------------------------------------------------------------------------
@@ -315,7 +302,7 @@ def _child(pipe: Connection, lifeline: Connection, blob: bytes, parent: int) -> 
     except Exception as error:
         pipe.send(("broken", error if isinstance(error, KlocError) else KlocError(f"no worker: {reason_of(error)}")))
         return
-    with one_torch_thread(), contextlib.suppress(EOFError, BrokenPipeError):
+    with one_thread(), contextlib.suppress(EOFError, BrokenPipeError):
         pipe.send(("ready", None))
         while True:
             task = pipe.recv()

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from kloc.engine import Progress, Worker, one_torch_thread, reason_of
+from kloc.engine import Progress, Worker, reason_of
 from kloc.errors import KlocError, UsageError
+from kloc.threads import one_thread
 
 
 class _RayWorker:
@@ -25,7 +26,7 @@ class _RayWorker:
             except KlocError as error:
                 return "broken", error
         try:
-            with one_torch_thread():
+            with one_thread():
                 return "done", self.worker.process(task)
         except Exception as error:  # quarantined with its reason
             return "failed", reason_of(error)

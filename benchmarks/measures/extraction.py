@@ -26,7 +26,7 @@ _SIZES = ((320, 240), (340, 256), (480, 360), (640, 360))
 def extraction(context: Context) -> list[Figure]:
     """Every run is a fresh process, so that both sides pay for their imports, their weights and their workers."""
     videos = context.scratch / "videos"
-    count, length = (12, (20.0, 30.0)) if context.full else (2, (2.0, 3.0))
+    count, length = (6, (20.0, 30.0)) if context.full else (2, (2.0, 3.0))
     sizes = [_SIZES[index % len(_SIZES)] for index in range(count)]
     spans = make_videos(videos, sizes, length, context.seed)
     tasks = context.scratch / "tasks.json"

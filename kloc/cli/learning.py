@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def extract(
     shard: Annotated[str, typer.Option(help="i/n: only part i (from 0) of n, for batch arrays.")] = "",
+    runner: Annotated[Literal["local", "ray"], typer.Option(help="Processes here, or a Ray cluster.")] = "local",
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -27,7 +28,7 @@ def extract(
     from kloc.pipeline import features
 
     part = parse_shard(shard) if shard else None
-    run_stage(workspace, as_json, lambda w, r: features.extract(w, shard=part, reporter=r))
+    run_stage(workspace, as_json, lambda w, r: features.extract(w, shard=part, runner=runner, reporter=r))
 
 
 def propose(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from kloc.errors import KlocError, MismatchError
@@ -22,6 +21,7 @@ from kloc.features.backbone import BATCH, Backbone, make_backbone
 from kloc.features.bank import FeatureBank
 from kloc.features.settings import FeatureSettings
 from kloc.records import Grid
+from kloc.threads import one_thread
 from kloc.video.probe import Probe
 from kloc.video.sampling import nearest_frames, sample_times
 from kloc.video.source import Decoder, VideoSource, open_video
@@ -118,17 +118,6 @@ class _Reader:
             except queue.Full:
                 continue
         return False
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums in one order: the same features whatever the number of cores and of workers."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,15 @@
-"""What every stage shares: the pool it works on, and how it finds what is stale."""
+"""What every stage shares: how it is held, and how it finds what is up to date."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from kloc.files import sweep
 from kloc.pipeline.telling import Reporter
-from kloc.records import Video
-from kloc.store import artefacts, videos
+from kloc.store import artefacts
 from kloc.store.tables import ArtefactRow
 from kloc.workspace import Workspace
 
@@ -59,35 +56,6 @@ def track(reporter: Reporter, what: str, things: Iterable[Any], total: int) -> I
             reporter.advance()
     finally:
         reporter.finish()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums in one order, whatever the machine: training and prediction give the same bits everywhere."""
-    import torch  # slow to import: only the stages that compute pay for it
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@dataclass(frozen=True)
-class Pool:
-    """The videos that stages work on, and what is known of each by one stage."""
-
-    videos: dict[str, Video]
-    classes: tuple[str, ...]
-
-
-def load_pool(workspace: Workspace) -> Pool:
-    """Usable videos and classes."""
-    with workspace.store.transaction() as session:
-        return Pool(videos.usable(session), tuple(videos.classes(session)))
 
 
 def manifest(workspace: Workspace, stage: str) -> dict[str, ArtefactRow]:

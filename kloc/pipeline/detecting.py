@@ -9,11 +9,11 @@ from kloc.errors import UsageError
 from kloc.features.bank import VideoFeatures
 from kloc.features.extract import backbone_of, extract_video
 from kloc.formats import activitynet
-from kloc.pipeline.common import one_thread
 from kloc.pipeline.data import open_inputs
 from kloc.pipeline.proposals import frozen_generator
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.pipeline.training import current_model
+from kloc.threads import one_thread
 from kloc.video.probe import probe
 from kloc.workspace import Workspace
 

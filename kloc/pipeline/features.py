@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kloc.engine import map_videos
 from kloc.engine import shard as part_of
+from kloc.engine_ray import map_videos_ray
 from kloc.errors import UsageError
 from kloc.features.backbone import Backbone, make_backbone
 from kloc.features.bank import FeatureBank
@@ -22,22 +23,32 @@ from kloc.store import artefacts, meta, videos
 from kloc.video.probe import Probe
 from kloc.workspace import Workspace
 
+#: Who does the work.
+Runner = Literal["local", "ray"]
 
-def extract(workspace: Workspace, *, shard: tuple[int, int] | None = None, reporter: Reporter) -> Summary:
+
+def extract(
+    workspace: Workspace,
+    *,
+    shard: tuple[int, int] | None = None,
+    runner: Runner = "local",
+    reporter: Reporter,
+) -> Summary:
     """Extract features of every usable video that has a file; what is up to date is skipped.
 
-    A video that cannot be read is quarantined with its reason. ``shard``: only part i (from 0) of n.
-    Raises :class:`UsageError` while there is no video, :class:`KlocError` where the backbone cannot be had.
+    A video that cannot be read is quarantined with its reason. ``shard``: only part i (from 0) of n. ``runner``:
+    processes of this machine, or a Ray cluster whose machines see the same files. Raises :class:`UsageError` while
+    there is no video, :class:`KlocError` where the backbone cannot be had.
     """
     # Parts of one extraction may run side by side on several machines; two of the same part may not.
     name = "extract" if shard is None else f"extract-{shard[0]}-of-{shard[1]}"
     with workspace.stage(name):
         if shard is None:
             sweep(workspace.features)
-        return _extract(workspace, shard, reporter)
+        return _extract(workspace, shard, runner, reporter)
 
 
-def _extract(workspace: Workspace, shard: tuple[int, int] | None, reporter: Reporter) -> Summary:
+def _extract(workspace: Workspace, shard: tuple[int, int] | None, runner: Runner, reporter: Reporter) -> Summary:
     config = workspace.settings.features
     with workspace.store.transaction() as session:
         rows = [row for row in videos.rows(session, "ok") if row.path and row.probe]
@@ -62,7 +73,7 @@ def _extract(workspace: Workspace, shard: tuple[int, int] | None, reporter: Repo
         tasks = part_of(tasks, *shard)
     seconds = sum(task.probe.duration for task in tasks)
     expected = _announce(tasks, backbone, settings, workspace.workers, reporter)
-    problems = _run(workspace, bank, name, tasks, marks, weights, reporter)
+    problems = _run(workspace, bank, name, tasks, marks, weights, runner, reporter)
     with workspace.store.transaction() as session:
         meta.put(session, BANK, name)
     facts: dict[str, Any] = {
@@ -102,6 +113,7 @@ def _run(
     tasks: list[ExtractTask],
     marks: dict[str, str],
     weights: Path | None,
+    runner: Runner,
     reporter: Reporter,
 ) -> list[str]:
     problems: list[str] = []
@@ -119,7 +131,8 @@ def _run(
         reporter.advance()
 
     reporter.start("extracting features", len(tasks))
-    map_videos(
+    run = map_videos_ray if runner == "ray" else map_videos
+    run(
         functools.partial(FeatureWorker, bank.folder, bank.settings, weights, decoder=workspace.settings.video.decoder),
         tasks,
         workers=workspace.workers,

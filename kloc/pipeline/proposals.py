@@ -9,13 +9,14 @@ from typing import Any
 
 from kloc.features.bank import VideoFeatures
 from kloc.files import atomic_folder, fingerprint, safe_name
-from kloc.pipeline.common import one_thread, stage, track
+from kloc.pipeline.common import stage, track
 from kloc.pipeline.data import PROPOSALS, Inputs, open_inputs, write_proposals
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.proposals import ProposalGenerator, load_generator, make_generator
 from kloc.proposals.daps import DAPs
 from kloc.records import Annotation
 from kloc.store import artefacts, revisions
+from kloc.threads import one_thread
 from kloc.workspace import Workspace
 
 

@@ -52,7 +52,7 @@ def report(
         title=dataset.name,
         summary=_sentences(dataset, arms),
         simulated=is_simulated(workspace),
-        headline=_headline(workspace, dataset, curves, agreed),
+        headline=_headline(workspace, curves, agreed),
         curves=tuple(curves),
         curve_note=_curve_note(curves),
         quality=_quality(workspace, crowd_made, truth, agreed),
@@ -123,14 +123,12 @@ def _sentences(dataset: Dataset, arms: Sequence[Workspace]) -> tuple[str, ...]:
     return (first, "Every arm started from the same random round, with the same budget per round and the same seed.")
 
 
-def _headline(
-    workspace: Workspace, dataset: Dataset, curves: Sequence[Curve], agreed: Agreement | None
-) -> tuple[Headline, ...]:
+def _headline(workspace: Workspace, curves: Sequence[Curve], agreed: Agreement | None) -> tuple[Headline, ...]:
     with workspace.store.transaction() as session:
         ledger = money.balance(session)
         n_rounds = len(rounds.all_rounds(session))
-    annotated = sum(v.subset == "training" for v in dataset.videos.values() if v.id in dataset.annotations)
-    cards = [Headline("annotated in the campaign", f"{len(crowd_annotations(workspace))} videos", f"{n_rounds} rounds")]
+    annotated = len(crowd_annotations(workspace))
+    cards = [Headline("annotated in the campaign", f"{annotated} videos", f"{n_rounds} rounds")]
     if curves:
         last = curves[0].points[-1]
         cards.append(Headline("mAP at tIoU 0.5", f"{100 * last.value:.1f} %", f"after {int(last.labelled)} videos"))

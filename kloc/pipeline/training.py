@@ -11,12 +11,13 @@ from kloc.evaluation.detection import mean_average_precision
 from kloc.files import atomic_folder, fingerprint
 from kloc.localizers.base import Localizer, TrainingSet, TrainingVideo, load_localizer, make_localizer
 from kloc.localizers.predictions import PredictionReader, PredictionWriter
-from kloc.pipeline.common import one_thread, stage
+from kloc.pipeline.common import stage
 from kloc.pipeline.data import Inputs, open_inputs
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.records import Annotation, Dataset
 from kloc.store import artefacts, revisions, rounds
 from kloc.store.tables import ArtefactRow
+from kloc.threads import one_thread
 from kloc.workspace import Workspace
 
 CURRENT = "current"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 
 from kloc import seeds
 from kloc.errors import FormatError
+from kloc.threads import one_thread
 
 
 class TrainingSettings(Protocol):
@@ -31,17 +30,6 @@ class TrainingSettings(Protocol):
     def batch_size(self) -> int: ...
     @property
     def clip_norm(self) -> float: ...
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread: sums in another order would be other weights and other proposals."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class StreamNetwork(nn.Module):
