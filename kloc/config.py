@@ -108,7 +108,9 @@ class TaskConfig(_Section):
 
 class CrowdConfig(_Section):
     endpoint: str = Field(
-        "http://127.0.0.1:8765", description="An MTurk-compatible endpoint; `kloc crowd serve` is one."
+        "http://127.0.0.1:8765",
+        pattern=r"^https?://[^/:\s]+(:\d{1,5})?(/\S*)?$",
+        description="An MTurk-compatible endpoint; `kloc crowd serve` is one.",
     )
     max_spend: str = Field(
         "", pattern=r"^(\d+(\.\d{1,2})?)?$", description='Cap in dollars that nothing exceeds; "" is no cap.'

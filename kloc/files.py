@@ -17,19 +17,22 @@ _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 @contextmanager
-def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+def atomic_write(path: Path, mode: str = "wb", *, private: bool = False) -> Iterator[IO[Any]]:
     """Open a temporary file beside ``path`` that takes its name only once it is whole and on the disk.
 
-    A process killed at any moment leaves either the old file or the new one, never half of one.
+    A process killed at any moment leaves either the old file or the new one, never half of one. ``private``: only
+    its owner may read it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+    # The pid tells `sweep` whose it is: what a living process is writing is no leftover.
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.{os.getpid()}.", suffix=".part")
     try:
         with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(name, 0o644)  # noqa: PTH101 - mkstemp gives 0600
+        if not private:
+            os.chmod(name, 0o644)  # noqa: PTH101 - mkstemp gives 0600
         os.replace(name, path)  # noqa: PTH105
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -41,7 +44,9 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Fill a temporary folder that takes the name ``path`` only once it is whole; a folder already there gives way."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part") as scratch:
+    with tempfile.TemporaryDirectory(
+        dir=path.parent, prefix=f".{path.name[:40]}.{os.getpid()}.", suffix=".part"
+    ) as scratch:
         fresh, old = Path(scratch) / "new", Path(scratch) / "old"
         fresh.mkdir()
         yield fresh
@@ -56,14 +61,27 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> int:
-    """Delete what killed processes left half-written below ``folder``; only for whoever alone writes there."""
-    leftovers = sorted(folder.rglob(".*.part"))
+    """Delete what killed processes left half-written below ``folder``; what living ones are writing stays."""
+    leftovers = [path for path in sorted(folder.rglob(".*.part")) if not _is_alive(path)]
     for path in leftovers:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
     return len(leftovers)
+
+
+def _is_alive(path: Path) -> bool:
+    found = re.search(r"\.(\d+)\.[^.]+\.part$", path.name)
+    if found is None or int(found[1]) == os.getpid():
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -80,9 +98,9 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text whole or not at all."""
-    with atomic_write(path, "wb") as stream:
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Write UTF-8 text whole or not at all; ``private``: only its owner may read it."""
+    with atomic_write(path, "wb", private=private) as stream:
         stream.write(text.encode("utf-8"))
 
 

@@ -18,7 +18,7 @@ from kloc.config import Settings
 from kloc.errors import KlocError, UsageError
 from kloc.files import write_text
 from kloc.store import meta
-from kloc.store.database import Store
+from kloc.store.database import Store, sqlite_url
 
 SETTINGS_FILE = "kloc.toml"
 
@@ -44,7 +44,9 @@ class Workspace:
             root.mkdir(parents=True, exist_ok=True)
             if fresh:
                 changes = {"general.name": root.resolve().name or "my-dataset", **changes}
-                write_text(path, config.template(**changes))
+                write_text(
+                    path, config.template(**changes), private="general.store" in changes
+                )  # it may hold a password
         except OSError as error:
             raise KlocError(f"{root}: cannot make a workspace here: {error.strerror}; choose another folder") from None
         workspace = cls.open(root)
@@ -76,7 +78,7 @@ class Workspace:
     @cached_property
     def store(self) -> Store:
         """The campaign store: SQLite in the workspace, or where ``general.store`` points."""
-        return Store(self.settings.general.store or f"sqlite:///{self.root / 'store.sqlite'}")
+        return Store(self.settings.general.store or sqlite_url(self.root / "store.sqlite"))
 
     @property
     def features(self) -> Path:
@@ -119,7 +121,7 @@ class Workspace:
 
     def relative(self, path: Path) -> str:
         """``path`` as the store keeps it: relative to the workspace, so that the workspace can move."""
-        return path.resolve().relative_to(self.root).as_posix()
+        return path.relative_to(self.root).as_posix()  # unresolved: features/ may be a link to a larger disk
 
     def close(self) -> None:
         """Let go of the store (needed before the folder is moved or deleted)."""
@@ -134,10 +136,11 @@ class Workspace:
         The lock goes with the process, also after ``kill -9``.
         """
         folder = self.root / ".kloc"
-        note = folder / f"{name}.pid"
+        file = name.replace(" ", "-")
+        note = folder / f"{file}.pid"
         try:
             folder.mkdir(exist_ok=True)
-            lock = FileLock(folder / f"{name}.lock")
+            lock = FileLock(folder / f"{file}.lock")
             lock.acquire(timeout=0)
         except Timeout:
             holder = note.read_text().strip() if note.exists() else "unknown"

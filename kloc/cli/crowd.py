@@ -31,7 +31,7 @@ def serve(
     from kloc.workspace import Workspace
 
     opened = Workspace.open(workspace)
-    with opened.stage("crowd-serve"):
+    with opened.stage("crowd serve"):
         serving.serve(opened, host=host or None, port=port or None, say=typer.echo)
 
 

@@ -53,7 +53,9 @@ def predict(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> N
 
 
 def select(
-    batch: Annotated[int, typer.Option(help="How many videos; default: selection.batch in kloc.toml.")] = 0,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="How many videos; default: selection.batch in kloc.toml.")
+    ] = None,
     strategy: Annotated[str, typer.Option(help="random, us, or a plug-in; default: selection.strategy.")] = "",
     policy: Annotated[str, typer.Option(help="How scores become a batch; default: selection.policy.")] = "",
     undo: Annotated[
@@ -71,7 +73,7 @@ def select(
         run_stage(
             workspace,
             as_json,
-            lambda w, r: selecting.select(w, batch=batch or None, strategy=strategy, policy=policy, reporter=r),
+            lambda w, r: selecting.select(w, batch=batch, strategy=strategy, policy=policy, reporter=r),
         )
 
 

@@ -82,7 +82,7 @@ def restore(
 
 def run(
     rounds: Annotated[int, typer.Option(help="Rounds of selection and annotation in all.")] = 3,
-    batch: Annotated[int, typer.Option(help="Videos per round; default: selection.batch.")] = 0,
+    batch: Annotated[int | None, typer.Option(min=1, help="Videos per round; default: selection.batch.")] = None,
     simulate: Annotated[
         Path | None, typer.Option(metavar="TRUTH.json", help="Let simulated workers answer from this truth.")
     ] = None,
@@ -96,7 +96,7 @@ def run(
         workspace,
         as_json,
         lambda w, r: loop.run(
-            w, rounds=rounds, batch=batch or None, truth=simulate, listener=None if as_json else narrate, reporter=r
+            w, rounds=rounds, batch=batch, truth=simulate, listener=None if as_json else narrate, reporter=r
         ),
     )
 

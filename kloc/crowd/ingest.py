@@ -170,9 +170,12 @@ def _keep(store: Store, row: HitRow, listed: Iterable[Mapping[str, Any]]) -> tup
 
 def _approve(store: Store, client: MTurkClient, row: HitRow, settings: IngestSettings, now: Callable[[], float]) -> int:
     """Approve what the policy approves and book everything that is approved; returns how many were approved here."""
-    cost = settings.fees.assignment_cost(row.reward_mills, row.max_assignments)
     with store.transaction() as session:
         kept = assignments_of(session, row.token)
+        reserved = money.balance(session, [row.token]).exposure
+    # What an answer costs was fixed when its HIT was published; a fee changed since holds for later HITs.
+    today = settings.fees.assignment_cost(row.reward_mills, row.max_assignments)
+    cost = min(today, reserved // row.max_assignments) if reserved else today
     count = 0
     for assignment in kept:
         status = assignment.status

@@ -34,7 +34,8 @@ def card(workspace: Workspace) -> Summary:
     dataset = current_dataset(workspace)
     if not dataset.annotations:
         raise UsageError("nothing is annotated yet: there is no dataset to write a card for")
-    statistics = compute(dataset)
+    published = {v: dataset.videos[v] for v in dataset.annotations}
+    statistics = compute(Dataset(dataset.classes, published, dataset.annotations, dataset.name))
     words = workspace.settings.publication
     subsets = [s for s in SUBSETS if any(dataset.videos[v].subset == s for v in dataset.annotations)]
     metrics, measured_on = _metrics(workspace)
@@ -131,9 +132,13 @@ def _collection(workspace: Workspace) -> dict[str, Any]:
 def _metrics(workspace: Workspace) -> tuple[dict[str, Any], str]:
     with workspace.store.transaction() as session:
         evaluations = list(artefacts.of_stage(session, "evaluate").values())
+        model = artefacts.get(session, "train", "current")
+        current = model.fingerprint if model is not None else ""
     if not evaluations:
         return {}, "validation"
-    last = max(evaluations, key=lambda row: (row.info["round"], row.info["videos"]))
+    last = next((row for row in evaluations if row.key == current), None)
+    if last is None:
+        return {}, "validation"
     subset = "testing" if "testing" in last.info else "validation"
     values = last.info[subset]
     name = workspace.settings.localizer.model

@@ -12,7 +12,8 @@ from kloc.crowd.ingest import IngestReport, IngestSettings
 from kloc.crowd.ingest import ingest as fetch
 from kloc.crowd.plan import PublishItem, PublishSettings
 from kloc.crowd.publish import publish as send
-from kloc.errors import UsageError
+from kloc.errors import CrowdError, UsageError
+from kloc.files import safe_name
 from kloc.pipeline import media, serving
 from kloc.pipeline.common import stage
 from kloc.pipeline.telling import Reporter, Summary
@@ -76,33 +77,45 @@ def publish(
     problems: list[str] = []
     facts: dict[str, Any] = {}
     for row in open_rounds:
-        items = _publish_items(workspace, row, problems, reporter)
+        items = _publish_items(workspace, row, problems, reporter, dry_run=dry_run)
         report = send(
             workspace.store, client, items, publish_settings(workspace), max_spend_mills=cap_mills, dry_run=dry_run
         )
         facts[f"round {row.index}"] = str(report)
         problems += [f"{video_id}: {reason}" for video_id, reason in report.failed]
-        if not dry_run and not report.failed:
-            with workspace.store.transaction() as session:
-                session.get_one(RoundRow, row.index).state = "published"
+        if dry_run:
+            continue
+        if report.failed and not (report.created or report.adopted or report.already):
+            raise CrowdError(f"round {row.index}: the endpoint refused every task; {problems[-1]}")
+        # a task that was refused goes back to the pool when the round closes
+        with workspace.store.transaction() as session:
+            session.get_one(RoundRow, row.index).state = "published"
     where = url or workspace.settings.crowd.endpoint
     facts["endpoint"] = where
     hint = "kloc publish-hits" if dry_run else "kloc ingest --watch"
     return Summary("publish-hits", facts, problems, hint)
 
 
-def _publish_items(workspace: Workspace, row: RoundRow, problems: list[str], reporter: Reporter) -> list[PublishItem]:
+def _publish_items(
+    workspace: Workspace, row: RoundRow, problems: list[str], reporter: Reporter, *, dry_run: bool
+) -> list[PublishItem]:
     with workspace.store.transaction() as session:
         chosen = rounds.selections(session, row.index)
         states = {s.video_id: session.get_one(VideoRow, s.video_id).state for s in chosen}
         labels = {s.video_id: tuple(session.get_one(VideoRow, s.video_id).labels) for s in chosen}
         classes = tuple(videos.classes(session))
-    shown = media.make_media(workspace, [s.video_id for s in chosen if states[s.video_id] == "ok"], problems, reporter)
+    there = [s.video_id for s in chosen if states[s.video_id] == "ok"]
+    if dry_run:  # the price needs no copies of the videos
+        shown = {v: media.Shown(safe_name(v), 0.0, 1.0, 0.04) for v in there}
+    else:
+        shown = media.make_media(workspace, there, problems, reporter)
     items = []
     for selection in chosen:
         proxy = shown.get(selection.video_id)
         if proxy is None:
-            continue  # make_media has said why
+            if states[selection.video_id] != "ok":
+                problems.append(f"{selection.video_id}: not published, it is {states[selection.video_id]} by now")
+            continue  # otherwise make_media has said why
         items.append(
             PublishItem(
                 item=Item(selection.video_id, selection.start, selection.end),
@@ -136,19 +149,21 @@ def ingest(
     """
     client = serving.client(workspace, url)
     problems: list[str] = []
+    closed: list[int] = []
     new = 0
     while True:
         with workspace.store.transaction() as session:
             published = [row.index for row in rounds.all_rounds(session) if row.state == "published"]
             hits = crowd.hits(session)
-        if not hits:
+        if not hits and not published:
             raise UsageError("nothing is published yet; choose a batch and publish it (kloc select, kloc publish-hits)")
         report = fetch(workspace.store, client, settings=IngestSettings(fees=fees(workspace)))
         new += report.new
         problems += [f"{video}: answer {a} cannot be read: {why}" for a, video, why in report.problems]
         problems += [f"{video}: {why}" for video, why in report.failed]
-        closed = close_rounds(workspace, published, report)
-        if not watch or len(closed) == len(published):
+        closed += close_rounds(workspace, published, report)
+        hopeless = len(report.waiting) == len(report.failed)
+        if not watch or set(published) <= set(closed) or hopeless:
             break
         reporter.say(f"{len(report.complete)} of {len(report.complete) + len(report.waiting)} tasks complete; waiting")
         time.sleep(poll_s)
@@ -162,7 +177,7 @@ def ingest(
         facts[f"round {index}"] = "complete, consolidated"
     facts["annotated"] = f"{len(known)} videos, {sum(len(a.instances) for a in known.values())} instances"
     hint = "kloc train" if closed or not published else "kloc ingest --watch"
-    return Summary("ingest", facts, problems, hint, data={"closed_rounds": closed})
+    return Summary("ingest", facts, list(dict.fromkeys(problems)), hint, data={"closed_rounds": closed})
 
 
 def close_rounds(workspace: Workspace, published: list[int], report: IngestReport) -> list[int]:
@@ -199,8 +214,10 @@ def _consolidate(workspace: Workspace, complete: set[int], closing: int) -> None
             if sources.get(item.video_id, "crowd") != "crowd":
                 continue  # a requester's own correction stands above the crowd's
             annotation = found.annotation
-            if complete_labels and session.get_one(VideoRow, item.video_id).labels:
-                annotation = replace(annotation, exhaustive_for=None)
+            labels = session.get_one(VideoRow, item.video_id).labels
+            if complete_labels and labels and set(labels) <= set(found.classes):
+                # Every class the labels do not name is known to be absent.
+                annotation = replace(annotation, exhaustive_for=frozenset(classes))
             revisions.append(
                 session,
                 annotation,

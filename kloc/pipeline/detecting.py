@@ -24,6 +24,8 @@ def detect(workspace: Workspace, path: Path, *, top: int, out: Path | None, repo
     ``out``: also write all of them as ActivityNet-style predictions. Nothing is added to the workspace.
     Raises :class:`UsageError` before the first training, or where the features were imported from elsewhere.
     """
+    if not path.exists():
+        raise UsageError(f"{path}: no such file")
     inputs = open_inputs(workspace)
     settings = inputs.bank.settings
     if settings.imported:
@@ -42,7 +44,10 @@ def detect(workspace: Workspace, path: Path, *, top: int, out: Path | None, repo
     with one_thread():
         prediction = localizer.predict(video, frozen_generator(workspace, inputs.bank_name).propose(video))
     detections = prediction.detections
-    facts: dict[str, Any] = {f"{d.start:8.2f} - {d.end:8.2f} s": f"{d.label}  {d.score:.3f}" for d in detections[:top]}
+    facts: dict[str, Any] = {
+        f"{rank:3}. {d.start:8.2f} - {d.end:8.2f} s": f"{d.score:.3f}  {d.label}"
+        for rank, d in enumerate(detections[:top], start=1)
+    }
     if out is not None:
         activitynet.write_predictions(out, {path.stem: detections})
         facts["written"] = str(out)

@@ -84,8 +84,15 @@ def _extract(workspace: Workspace, shard: tuple[int, int] | None, runner: Runner
         "on disk": f"{file_size(bank.folder) / 1e6:.1f} MB",
     }
     if problems:
-        facts["quarantined"] = len(problems)
+        facts["set aside"] = len(problems)
     return Summary("extract", facts, problems, "kloc propose", data={"expected_seconds": expected}, idle=not tasks)
+
+
+def uses_imported(workspace: Workspace) -> bool:
+    """Whether the features in use were imported: then a run keeps them."""
+    with workspace.store.transaction() as session:
+        name = meta.get(session, BANK)
+    return name is not None and FeatureBank(workspace.features / name).settings.imported
 
 
 def _announce(
@@ -125,9 +132,12 @@ def _run(
         reporter.advance()
 
     def refuse(task: ExtractTask, reason: str) -> None:
-        with workspace.store.transaction() as session:
-            videos.quarantine(session, task.video_id, reason)
-        problems.append(f"quarantined: {reason}")
+        if Path(task.path).exists():
+            with workspace.store.transaction() as session:
+                videos.quarantine(session, task.video_id, reason)
+            problems.append(f"quarantined: {reason}")
+        else:  # a disk that is not there now may be there tomorrow
+            problems.append(f"{reason}; left for the next `kloc extract`")
         reporter.advance()
 
     reporter.start("extracting features", len(tasks))

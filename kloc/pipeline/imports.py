@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,14 @@ from kloc.features.imports import guess_width, import_settings, load_array
 from kloc.features.imports import import_features as put_into_bank
 from kloc.files import fingerprint, sha256_file
 from kloc.localizers.predictions import PredictionWriter
-from kloc.pipeline.common import stage, track
+from kloc.pipeline.common import manifest, stage, track
 from kloc.pipeline.data import BANK, feature_stage
 from kloc.pipeline.pool import known_id
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.pipeline.training import CURRENT
 from kloc.records import Detection, Prediction
 from kloc.store import artefacts, meta, rounds, videos
-from kloc.store.tables import VideoRow
+from kloc.store.tables import ArtefactRow, VideoRow
 from kloc.workspace import Workspace
 
 
@@ -33,6 +35,8 @@ def import_features(
     ``fps``: frames per second the features were computed at; ``stride``, ``offset``: in those frames.
     Raises :class:`UsageError` for a folder without ``.npy`` files; a file that cannot be used is a problem line.
     """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", name):
+        raise UsageError(f"--name {name}: give letters, digits, '.', '_' and '-' only")
     files = sorted(source.rglob("*.npy")) if source.is_dir() else [source]
     if not files or not files[0].exists():
         raise UsageError(f"{source}: no .npy files here; give a folder with one ID.npy of shape (T, D) per video")
@@ -52,27 +56,44 @@ def import_features(
     settings = import_settings(guess_width(shapes, str(source)), fps=fps, stride=stride, offset=offset, name=name)
     bank = FeatureBank(workspace.features / name, settings)
     done = 0
+    with workspace.store.transaction() as session:
+        known = {v.id: (v.start or 0.0, v.end) for v in videos.rows(session)}
+    there = manifest(workspace, feature_stage(name))
     for path in track(reporter, "importing features", usable, len(usable)):
         try:
-            done += _import_one(workspace, bank, name, path, problems)
+            done += _import_one(workspace, bank, name, path, known, there, problems)
         except KlocError as error:
             problems.append(str(error))
     with workspace.store.transaction() as session:
         meta.put(session, BANK, name)
-    facts = {"bank": name, "files": len(files), "imported": done, "dimensions": settings.dim}
+    facts = {
+        "bank": name,
+        "files": len(files),
+        "imported": done,
+        "unchanged": len(usable) - done,
+        "dimensions": settings.dim,
+    }
     return Summary("import features", facts, problems, "kloc propose")
 
 
-def _import_one(workspace: Workspace, bank: FeatureBank, name: str, path: Path, problems: list[str]) -> bool:
-    with workspace.store.transaction() as session:
-        known = {v.id: v for v in videos.rows(session)}
-        video_id = known_id(path.stem, known) or path.stem
-        row = known.get(video_id)
-    start, end = (row.start or 0.0, row.end) if row is not None else (0.0, None)
+def _import_one(
+    workspace: Workspace,
+    bank: FeatureBank,
+    name: str,
+    path: Path,
+    known: Mapping[str, tuple[float, float | None]],
+    there: Mapping[str, ArtefactRow],
+    problems: list[str],
+) -> bool:
+    video_id = known_id(path.stem, known) or path.stem
+    start, end = known.get(video_id, (0.0, None))
+    mark = fingerprint([sha256_file(path), bank.settings.fingerprint, start, end])
+    if video_id in there and there[video_id].fingerprint == mark:
+        return False
     info = put_into_bank(bank, video_id, load_array(path), start=start, end=end, source=path.name)
     if info.get("warning"):
         problems.append(f"{video_id}: {info['warning']}")
-    mark = fingerprint([sha256_file(path), bank.settings.fingerprint])
+    mark = fingerprint([sha256_file(path), bank.settings.fingerprint, info["start"], info["end"]])
     with workspace.store.transaction() as session:
         row = session.get(VideoRow, video_id)
         if row is None:

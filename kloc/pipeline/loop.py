@@ -56,7 +56,8 @@ def run(
         if listener is not None and not summary.idle:
             listener(command, summary)
 
-    tell("kloc extract", features.extract(workspace, reporter=reporter))
+    if not features.uses_imported(workspace):
+        tell("kloc extract", features.extract(workspace, reporter=reporter))
     tell("kloc propose", proposals.propose(workspace, reporter=reporter))
     with _crowd(workspace, truth, reporter) as people:
         while (index := _open_round(workspace)) is not None or _done(workspace) < rounds:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from kloc.engine import map_videos
-from kloc.errors import KlocError
 from kloc.files import fingerprint, safe_name
 from kloc.pipeline.common import manifest
 from kloc.pipeline.telling import Reporter
@@ -95,8 +94,6 @@ def make_media(
     reporter.finish()
     rows = manifest(workspace, STAGE)
     shown = {v: rows[v] for v in video_ids if v in rows and rows[v].fingerprint == marks.get(v)}
-    if video_ids and not shown:
-        raise KlocError(f"none of the {len(video_ids)} selected videos can be shown to workers; {problems[-1]}")
     return {
         video_id: Shown(safe_name(video_id), row.info["offset"], row.info["duration"], row.info["frame_period"])
         for video_id, row in shown.items()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Table, func, insert, select
+from sqlalchemy import Table, func, insert, select, text
 
 from kloc.errors import KlocError, UsageError
 from kloc.files import atomic_write
@@ -42,7 +42,7 @@ def backup(workspace: Workspace, archive: Path, *, reporter: Reporter) -> Summar
     ]
     databases = sorted(p for p in workspace.crowd.glob("*.sqlite") if p.is_file())
     reporter.start("packing", len(files))
-    with atomic_write(archive) as stream, tarfile.open(fileobj=stream, mode="w") as tar:
+    with atomic_write(archive, private=True) as stream, tarfile.open(fileobj=stream, mode="w") as tar:
         _add_bytes(tar, _HEAD, json.dumps({"version": _VERSION, "name": workspace.settings.general.name}).encode())
         rows = _dump(workspace.store, tar)
         for database in databases:
@@ -76,15 +76,23 @@ def restore(archive: Path, folder: Path, *, videos: Path | None = None) -> Summa
             assert stream is not None
             if json.loads(stream.read())["version"] != _VERSION:
                 raise KlocError(f"{archive} was written by a newer kloc; update kloc to restore it")
-            folder.mkdir(parents=True, exist_ok=True)
-            tar.extractall(folder, filter="data")
+            # Whole or not at all: half a workspace would open as an empty one.
+            scratch = folder.with_name(f".{folder.name}.restoring")
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(parents=True)
+            tar.extractall(scratch, filter="data")
     except tarfile.ReadError:
         raise KlocError(f"{archive} is no kloc backup, or is damaged; give a file that `kloc backup` wrote") from None
     except (tarfile.TarError, OSError, ValueError) as error:
         raise KlocError(f"{archive}: cannot be unpacked: {' '.join(str(error).split())}") from None
-    (folder / _HEAD).unlink()
-    workspace = _fill(folder)
+    (scratch / _HEAD).unlink()
+    workspace = _fill(scratch)
     moved, lost = _relocate(workspace, videos)
+    workspace.close()
+    if folder.exists():
+        folder.rmdir()
+    scratch.rename(folder)
+    workspace = Workspace.open(folder)
     facts: dict[str, Any] = {"workspace": str(workspace.root), "videos found": moved, "videos not found": lost}
     problems = [f"{lost} video files are not where they were; run again with --videos FOLDER"] if lost else []
     workspace.close()
@@ -131,6 +139,7 @@ def _add_sqlite(tar: tarfile.TarFile, database: Path, root: Path) -> None:
             source.backup(target)
         source.close()
         target.close()
+        copy.chmod(0o600)
         tar.add(copy, database.relative_to(root).as_posix())
 
 
@@ -146,6 +155,13 @@ def _fill(folder: Path) -> Workspace:
         for table in Base.metadata.sorted_tables:
             for rows in _batches(folder / "store" / f"{table.name}.jsonl", table):
                 session.execute(insert(table), rows)
+        if session.get_bind().dialect.name == "postgresql":  # its counter knows nothing of rows that came with a number
+            session.execute(
+                text(
+                    "SELECT setval(pg_get_serial_sequence('annotations', 'revision'), "
+                    "(SELECT COALESCE(MAX(revision), 0) + 1 FROM annotations), false)"
+                )
+            )
     for path in (folder / "store").glob("*.jsonl"):
         path.unlink()
     (folder / "store").rmdir()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +14,7 @@ from kloc.errors import FormatError, KlocError
 from kloc.files import sha256_file
 from kloc.formats import activitynet, kinetics, labels_csv
 from kloc.pipeline.common import stage
-from kloc.pipeline.sources import Found, find
+from kloc.pipeline.sources import VIDEO_SUFFIXES, Found, find
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.records import Annotation, Dataset, Instance, Item, Subset, Video
 from kloc.store import revisions, videos
@@ -129,12 +129,16 @@ def add(
 def _new_files(workspace: Workspace, found: Found, problems: list[str]) -> list[ProbeTask]:
     with workspace.store.transaction() as session:
         known = {row.id: row for row in videos.rows(session)}
+    of_path = {row.path: row.id for row in known.values() if row.path}
+    missing = {row.id for row in known.values() if row.state == "missing"}
     tasks = []
-    for video_id, path in found.videos.items():
+    for stem, path in found.videos.items():
+        # A file that a table named before it came (ActivityNet's "v_ID.mp4" is its ID) takes that name.
+        video_id = stem if stem in known else of_path.get(str(path)) or known_id(stem, missing) or stem
         row = known.get(video_id)
         if row is not None and row.path not in (None, str(path)) and Path(row.path or "").exists():
             problems.append(f"{path}: {row.path} already has the id {video_id!r}; left out (rename it, or --ids path)")
-        elif row is None or (row.path, row.size_bytes, row.mtime_ns) != (str(path), *_stat(path)):
+        elif row is None or row.state != "ok" or (row.path, row.size_bytes, row.mtime_ns) != (str(path), *_stat(path)):
             tasks.append(ProbeTask(video_id, path))
     return tasks
 
@@ -210,13 +214,16 @@ def _attach(workspace: Workspace, table: Table, subset: Subset | None, problems:
     missing: list[str] = []
     with workspace.store.transaction() as session:
         videos.add_classes(session, table.dataset.classes)
-        known = {row.id for row in videos.rows(session)}
+        states = {row.id: row.state for row in videos.rows(session)}
+        there = {video_id for video_id, state in states.items() if state != "missing"}
         for name, video in table.dataset.videos.items():
-            video_id = known_id(name, known)
+            video_id = known_id(name, there) or known_id(name, states)
             if video_id is None:
-                missing.append(name)
-                video_id = name
-                row = _row(session, name)
+                plain = PurePosixPath(name)
+                # Tables often name files: the id is what the file will get when it comes.
+                video_id = plain.stem if plain.suffix.lower() in VIDEO_SUFFIXES else name
+                missing.append(video_id)
+                row = _row(session, video_id)
                 row.state, row.reason = "missing", f"named in {table.path.name}, but no file and no features of it"
                 row.start, row.end = (video.start, video.end) if video.end > video.start else (None, None)
             row = session.get_one(VideoRow, video_id)
@@ -226,6 +233,9 @@ def _attach(workspace: Workspace, table: Table, subset: Subset | None, problems:
             labelled += videos.add_labels(session, video_id, video.labels)
             annotation = table.dataset.annotations.get(name)
             if annotation is not None:
+                if annotation.exhaustive_for is None:
+                    # Of the file's classes, not of classes that somebody adds to the workspace later.
+                    annotation = replace(annotation, exhaustive_for=frozenset(table.dataset.classes))
                 annotated += _import_annotation(session, row, annotation, problems)
     if missing:
         some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")

@@ -45,7 +45,12 @@ def stats(workspace: Workspace) -> tuple[Statistics, Summary]:
     statistics = compute(dataset)
     path = workspace.reports / "statistics.json"
     write_json(path, statistics.to_json())
-    return statistics, Summary("stats", {"written": str(path)}, hint="kloc split", data=statistics.to_json())
+    return statistics, Summary(
+        "stats",
+        {"written": str(path)},
+        hint="kloc split" if dataset.annotations else "kloc select",
+        data=statistics.to_json(),
+    )
 
 
 def file_stats(path: Path) -> tuple[Statistics, Summary]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
+from kloc.crowd import money
 from kloc.crowd.client import RefusedError, call
 from kloc.errors import CrowdError, UsageError
 from kloc.files import safe_name
 from kloc.pipeline import serving
 from kloc.pipeline.telling import Reporter
-from kloc.store import artefacts, videos
+from kloc.store import artefacts, revisions, videos
 from kloc.store.tables import ArtefactRow, HitRow, VideoRow
 from kloc.workspace import Workspace
 
@@ -22,46 +25,47 @@ def remove(workspace: Workspace, video_ids: Sequence[str], reporter: Reporter) -
     """Remove videos from store, features, proposals, media, models and predictions; expire their open HITs.
 
     Models and predictions that saw a removed video are dropped whole: the next train and predict make them anew.
+    The store forgets a video last: killed anywhere, the same command finishes the work.
     Raises :class:`UsageError` for an unknown id, before anything is removed, and :class:`CrowdError` while workers
     can still see the video and the endpoint cannot be reached.
     """
     with workspace.store.transaction() as session:
         unknown = [v for v in video_ids if session.get(VideoRow, v) is None]
+        rows = list(session.scalars(select(ArtefactRow).where(ArtefactRow.key.in_(video_ids))))
+        seen = bool(rows) or any(row.video_id in video_ids for row in revisions.current_rows(session))
     if unknown:
         raise UsageError(f"no video {unknown[0]!r} here; nothing was removed (`kloc status` lists what is there)")
     expired = _expire(workspace, video_ids)
-    files: list[Path] = []
+    names = {safe_name(video_id) for video_id in video_ids}
+    files = {workspace.root / row.path for row in rows if row.path}
+    files |= {p for f in (workspace.features, workspace.proposals) for p in f.rglob("*.npy") if p.stem in names}
+    files |= {workspace.media / f"{name}.mp4" for name in names}
+    gone = [path for path in sorted(files) if path.is_file()]
+    for path in gone:
+        path.unlink()
+    if seen:
+        folders = [workspace.predictions, workspace.reports, workspace.dataset, *workspace.models.glob("*")]
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
     counts: dict[str, int] = {}
     with workspace.store.transaction() as session:
+        if seen:
+            for stage in ("train", "predict", "evaluate"):
+                artefacts.drop(session, stage)
         for video_id in video_ids:
-            rows = session.query(ArtefactRow).filter(ArtefactRow.key == video_id)
-            files += [workspace.root / row.path for row in rows if row.path]
+            for hit in session.scalars(select(HitRow).where(HitRow.video_id == video_id)):
+                money.release_rest(session, hit.token, at=time.time())
             for name, count in videos.forget(session, video_id).items():
                 counts[name] = counts.get(name, 0) + count
-        for stage in ("train", "predict", "evaluate"):
-            artefacts.drop(session, stage)
-    names = {safe_name(video_id) for video_id in video_ids}
-    files += [
-        p for folder in (workspace.features, workspace.proposals) for p in folder.rglob("*.npy") if p.stem in names
-    ]
-    files += [workspace.media / f"{name}.mp4" for name in names]
-    gone = 0
-    for path in {*files}:
-        if path.is_file():
-            path.unlink()
-            gone += 1
-    for folder in (workspace.predictions, workspace.reports, workspace.dataset):
-        shutil.rmtree(folder, ignore_errors=True)
-    for folder in workspace.models.glob("*"):
-        shutil.rmtree(folder, ignore_errors=True)
-    reporter.say("models, predictions, reports and exports were dropped: they had seen the video")
-    return {**counts, "files": gone, "open HITs expired": expired}
+    if seen:
+        reporter.say("models, predictions, reports and exports were dropped: they may have seen the video")
+    return {**counts, "files": len(gone), "open HITs expired": expired}
 
 
 def _expire(workspace: Workspace, video_ids: Sequence[str]) -> int:
     with workspace.store.transaction() as session:
-        query = session.query(HitRow).filter(HitRow.video_id.in_(video_ids), HitRow.state.in_(("intended", "created")))
-        hits = [row.hit_id for row in query if row.hit_id]
+        wanted = (HitRow.video_id.in_(video_ids), HitRow.state.in_(("intended", "created")))
+        hits = [row.hit_id for row in session.scalars(select(HitRow).where(*wanted)) if row.hit_id]
     if not hits:
         return 0
     url = workspace.settings.crowd.endpoint

@@ -57,6 +57,9 @@ def select(
         return _summary(workspace, newest.index, ["this round was selected before and is not published yet"])
     items = pool_items(workspace)
     if not items:
+        with workspace.store.transaction() as session:
+            if not videos.usable(session):
+                raise UsageError("there are no videos yet; add some with `kloc add`")
         raise UsageError("the pool is empty: every usable training video is annotated or on its way; add more videos")
     index = 0 if newest is None else newest.index + 1
     made = _choose(workspace, items, batch, strategy, policy, index)
@@ -80,17 +83,18 @@ def select(
 
 
 def _choose(workspace: Workspace, items: list[Item], batch: int, strategy: str, policy: str, index: int) -> Selection:
-    predictions = current_predictions(workspace)
     with workspace.store.transaction() as session:
-        context = Context(
-            predictions=predictions,
-            classes=tuple(videos.classes(session)),
-            annotations=revisions.current(session),
-            # Another seed for every round, the same for every strategy: arms that share a round share its ties.
-            seed=int(fingerprint([workspace.settings.general.seed, "round", index]), 16),
-            model_folder=_model_folder(workspace),
-            features=_feature_reader(workspace),
-        )
+        classes = tuple(videos.classes(session))
+        known = revisions.current(session)
+    context = Context(
+        predictions=current_predictions(workspace),
+        classes=classes,
+        annotations=known,
+        # Another seed for every round, the same for every strategy: arms that share a round share its ties.
+        seed=int(fingerprint([workspace.settings.general.seed, "round", index]), 16),
+        model_folder=_model_folder(workspace),
+        features=_feature_reader(workspace),
+    )
     return choose(items, make_strategy(strategy), make_policy(policy), batch, context)
 
 

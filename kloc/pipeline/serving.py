@@ -20,6 +20,7 @@ from kloc.crowd.client import make_client
 from kloc.crowd.endpoint.settings import EndpointSettings, is_loopback
 from kloc.errors import CrowdError
 from kloc.pipeline.telling import Summary
+from kloc.store.database import sqlite_url
 from kloc.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def endpoint_settings(workspace: Workspace, *, host: str | None = None, port: in
 
 def database_url(workspace: Workspace) -> str:
     """The endpoint's own database, apart from the campaign store."""
-    return f"sqlite:///{workspace.crowd / 'endpoint.sqlite'}"
+    return sqlite_url(workspace.crowd / "endpoint.sqlite")
 
 
 def serve(workspace: Workspace, *, host: str | None, port: int | None, say: Callable[[str], None]) -> None:
@@ -75,6 +76,8 @@ def serve(workspace: Workspace, *, host: str | None, port: int | None, say: Call
 
     def ready(url: str) -> None:
         say(f"serving tasks and the requester API at {url}")
+        if port_of(url) != port_of(workspace.settings.crowd.endpoint):
+            say(f'kloc.toml names another endpoint: set crowd.endpoint = "{url}" for invite and publish-hits')
         say("invite annotators:  kloc crowd invite NAME...   publish tasks:  kloc publish-hits   stop:  Ctrl-C")
         if not is_loopback(settings.host):
             say("this address can be reached from other machines: keep the invitation links private")

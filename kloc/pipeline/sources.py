@@ -103,8 +103,12 @@ def _take(found: Found, path: Path, base: Path, ids: str, *, named: bool = False
 
 
 def _keep(found: Found, video_id: str, path: Path) -> None:
-    # Undecodable bytes in a file name would make an id that no JSON and no database can hold.
-    video_id = video_id.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:  # neither JSON nor a database could hold such a name
+        shown = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        found.problems.append(f"{shown}: its name is no valid UTF-8; left out (rename it)")
+        return
     known = found.videos.setdefault(video_id, path.absolute())
     if known != path.absolute():
         found.problems.append(

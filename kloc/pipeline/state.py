@@ -28,7 +28,7 @@ def status(workspace: Workspace) -> Summary:
         model = artefacts.get(session, "train", "current")
     usable = {row.id: row for row in rows if row.state == "ok"}
     quarantined = [row for row in rows if row.state == "quarantined"]
-    missing = sum(row.state == "missing" for row in rows)
+    missing = [row.id for row in rows if row.state == "missing"]
     subsets = {s: sum(row.subset == s for row in usable.values()) for s in ("training", "validation", "testing")}
     features = set(manifest(workspace, feature_stage(bank))) & set(usable) if bank else set()
     proposals = set(manifest(workspace, PROPOSALS)) & set(usable)
@@ -40,7 +40,7 @@ def status(workspace: Workspace) -> Summary:
     if quarantined:
         facts["quarantined"] = len(quarantined)
     if missing:
-        facts["known by name"] = missing
+        facts["known by name"] = f"{len(missing)} ({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''})"
     instances = sum(len(a.instances) for a in known.values())
     facts |= {
         "classes": len(names),

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from kloc.errors import UsageError
 from kloc.evaluation.detection import mean_average_precision
 from kloc.files import atomic_folder, fingerprint
@@ -55,10 +57,18 @@ def train(workspace: Workspace, *, reporter: Reporter) -> Summary:
     inputs = open_inputs(workspace)
     settings = workspace.settings
     with workspace.store.transaction() as session:
-        rows = {row.video_id: row for row in revisions.current_rows(session)}
+        marks: dict[str, list[str]] = {}
+        for row in revisions.current_rows(session):
+            marks.setdefault(row.video_id, []).append(row.fingerprint)
         known = revisions.current(session)
         before = artefacts.get(session, "train", CURRENT)
+        waiting = [row.index for row in rounds.all_rounds(session) if row.state == "published"]
     ids = tuple(v for v in inputs.ids if v in known and inputs.videos[v].subset == "training")
+    if not ids and waiting:
+        raise UsageError(
+            f"the answers of round {waiting[0]} are not all in yet; collect them with `kloc ingest --watch` "
+            "(a round counts once it is complete)"
+        )
     if not ids:
         raise UsageError(
             "nothing is annotated yet; choose videos and have them annotated (kloc select, kloc publish-hits), "
@@ -69,7 +79,7 @@ def train(workspace: Workspace, *, reporter: Reporter) -> Summary:
             "model": settings.localizer.model_dump(),
             "seed": settings.general.seed,
             "classes": inputs.classes,
-            "videos": {v: [rows[v].fingerprint, inputs.fingerprint(v)] for v in ids},
+            "videos": {v: [*marks[v], inputs.fingerprint(v)] for v in ids},
         }
     )
     folder = workspace.models / mark
@@ -194,6 +204,7 @@ def evaluate(workspace: Workspace, model: ArtefactRow) -> dict[str, dict[str, An
             "per_class": {
                 name: float(value)
                 for name, value in zip(result.classes, result.average_precision[at_half], strict=True)
+                if np.isfinite(value)  # a class without truth here has no average precision
             },
         }
     if metrics:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,14 +14,19 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from kloc.errors import KlocError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file, whatever characters its path holds."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 class Store:
@@ -83,12 +90,21 @@ class Store:
 
 
 def _engine(url: str) -> Engine:
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise KlocError(f"general.store {url!r} is no database URL; use postgresql://user@host/database") from None
     if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise KlocError(f"store url {url!r}: only sqlite:/// and postgresql:// are supported")
-    engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() == "postgresql")
+        shown = parsed.render_as_string(hide_password=True)
+        raise KlocError(f"general.store {shown!r}: only sqlite:/// and postgresql:// are supported")
+    engine = create_engine(
+        parsed,
+        pool_pre_ping=parsed.get_backend_name() == "postgresql",
+        # NaN is no JSON: SQLite would keep it, PostgreSQL refuse it. Neither may.
+        json_serializer=functools.partial(json.dumps, ensure_ascii=False, allow_nan=False),
+    )
     if parsed.get_backend_name() == "sqlite":
 
         @event.listens_for(engine, "connect")
@@ -103,7 +119,9 @@ def _engine(url: str) -> Engine:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Any) -> None:
-            connection.exec_driver_sql("BEGIN")
+            # Immediate: a transaction that begins as a reader and then writes would fail at once ("database is
+            # locked") where another stage has written meanwhile; this one waits its turn.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 

@@ -73,14 +73,19 @@ def append(
 
 
 def current_rows(session: Session) -> list[AnnotationRow]:
-    """The newest revision of every item, ordered by video and start."""
+    """The revisions that count, ordered by video and start: of stretches that overlap the newest only."""
     newest = (
         select(func.max(AnnotationRow.revision))
         .group_by(AnnotationRow.video_id, AnnotationRow.start, AnnotationRow.end)
         .scalar_subquery()
     )
-    query = select(AnnotationRow).where(AnnotationRow.revision.in_(newest))
-    return list(session.scalars(query.order_by(AnnotationRow.video_id, AnnotationRow.start)))
+    query = select(AnnotationRow).where(AnnotationRow.revision.in_(newest)).order_by(AnnotationRow.revision)
+    kept: dict[str, list[AnnotationRow]] = {}
+    for row in session.scalars(query):
+        # A later look at the same stretch stands for an earlier one, also where the ends differ a little.
+        others = [old for old in kept.get(row.video_id, ()) if old.end <= row.start or old.start >= row.end]
+        kept[row.video_id] = [*others, row]
+    return sorted((row for rows in kept.values() for row in rows), key=lambda r: (r.video_id, r.start, r.end))
 
 
 def current(session: Session) -> dict[str, Annotation]:

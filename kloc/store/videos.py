@@ -15,7 +15,6 @@ from kloc.store.tables import (
     AssignmentRow,
     ClassRow,
     HitRow,
-    LedgerRow,
     SelectionRow,
     VideoRow,
 )
@@ -53,13 +52,12 @@ def quarantine(session: Session, video_id: str, reason: str) -> None:
 
 
 def add_labels(session: Session, video_id: str, labels: Iterable[str]) -> bool:
-    """Add video-level labels; whether there was something new."""
+    """Add video-level labels; whether there was something new. Their classes must be known (`add_classes`)."""
     row = session.get_one(VideoRow, video_id)
     merged = sorted({*row.labels, *labels})
     if merged == row.labels:
         return False
     row.labels = merged
-    add_classes(session, merged)
     return True
 
 
@@ -98,5 +96,4 @@ def forget(session: Session, video_id: str) -> dict[str, int]:
         "videos": delete(VideoRow).where(VideoRow.id == video_id),
     }.items():
         counts[name] = session.execute(statement).rowcount  # type: ignore[attr-defined]
-    session.execute(update(LedgerRow).where(LedgerRow.token.in_(tokens)).values(token=None))
     return counts

@@ -176,4 +176,4 @@ def test_export_keeps_what_was_not_asked_unknown(workspace: Workspace, tmp_path:
     assert exported["a"]["exhaustive_for"] == ["jump"]
     lines = (tmp_path / "out" / "videos.csv").read_text().splitlines()
     assert lines[1].startswith("a,training,2.000000,jump,jump,")
-    assert lines[2].startswith("b,training,2.000000,run,all,")
+    assert lines[2].startswith("b,training,2.000000,run,jump;run,")
