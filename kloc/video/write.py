@@ -67,7 +67,7 @@ def write_video(
         options |= {"preset": preset, "crf": str(crf), "bf": str(b_frames)}
     if codec == "libx264":
         # x264's look-ahead reads memory nobody has written: with it, equal frames now and then give other bytes.
-        options["x264-params"] = "no-mbtree=1:rc-lookahead=0"
+        options["x264-params"] = "no-mbtree=1:rc-lookahead=0:scenecut=0"
     elif codec == "libx265":
         options["x265-params"] = "log-level=none:pools=none:frame-threads=1"
     elif codec == "libsvtav1":
