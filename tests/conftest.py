@@ -14,10 +14,15 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
 from kloc.formats import activitynet, labels_csv
 from kloc.video.synthetic import Difficulty, make_demo_videos
+
+# Tests never judge time: on a loaded machine a slow draw is no fault.
+settings.register_profile("kloc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kloc")
 
 #: Short and easy: what is tested is the house, not the learning.
 QUICK = Difficulty(seconds=(6.0, 9.0), action_seconds=(1.5, 3.0), passers=2.0, second_class=0.0, empty=0.0)
