@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kloc.errors import UsageError
 from kloc.files import fingerprint
+from kloc.localizers.base import Localizer, load_localizer
 from kloc.pipeline.common import stage
 from kloc.pipeline.data import active_bank, feature_stage, open_inputs
 from kloc.pipeline.telling import Reporter, Summary
@@ -86,33 +92,49 @@ def _choose(workspace: Workspace, items: list[Item], batch: int, strategy: str, 
     with workspace.store.transaction() as session:
         classes = tuple(videos.classes(session))
         known = revisions.current(session)
+        labels = {v.id: v.labels for v in videos.usable(session).values() if v.labels}
     context = Context(
         predictions=current_predictions(workspace),
         classes=classes,
         annotations=known,
         # Another seed for every round, the same for every strategy: arms that share a round share its ties.
         seed=int(fingerprint([workspace.settings.general.seed, "round", index]), 16),
-        model_folder=_model_folder(workspace),
-        features=_feature_reader(workspace),
+        labels=labels,
+        batch=batch,
+        model=_model(workspace),
+        pooled=_pooled(workspace),
     )
     return choose(items, make_strategy(strategy), make_policy(policy), batch, context)
 
 
-def _model_folder(workspace: Workspace) -> Any:
+def _model(workspace: Workspace) -> Callable[[], Localizer] | None:
     with workspace.store.transaction() as session:
         row = artefacts.get(session, "train", "current")
-    return workspace.root / row.path if row is not None and row.path else None
+    if row is None or not row.path or not (workspace.root / row.path).exists():
+        return None
+    return partial(load_localizer, workspace.root / row.path)
 
 
-def _feature_reader(workspace: Workspace) -> Any:
+def _pooled(workspace: Workspace) -> Callable[[Sequence[Item]], NDArray[np.float32]] | None:
+    """Mean features of many videos; ``None`` where there are none: a cold start needs no features."""
     try:
         bank = active_bank(workspace)
     except UsageError:
-        return None  # a cold start needs no features
+        return None
     with workspace.store.transaction() as session:
         if not artefacts.of_stage(session, feature_stage(bank)):
             return None
-    return open_inputs(workspace, need_proposals=False).features
+    inputs = open_inputs(workspace, need_proposals=False)
+    width = inputs.bank.settings.dim
+
+    def pooled(items: Sequence[Item]) -> NDArray[np.float32]:
+        rows = np.zeros((len(items), width), np.float32)
+        for index, item in enumerate(items):
+            if item.video_id in inputs.feature_rows:  # a video without features lies at zero
+                rows[index] = inputs.features(item.video_id).features.mean(axis=0)
+        return rows
+
+    return pooled
 
 
 def _summary(workspace: Workspace, index: int, notes: list[str]) -> Summary:

@@ -6,23 +6,22 @@ A strategy gives every item of the pool a score; turning scores into a batch is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kloc.errors import UsageError
-from kloc.localizers.predictions import PredictionReader
 from kloc.records import Annotation, Item
 from kloc.seeds import generator
 from kloc.selection.registry import Registry
 from kloc.shards import Block
 
 if TYPE_CHECKING:
-    from kloc.features.bank import VideoFeatures
+    from kloc.localizers.base import Localizer
+    from kloc.selection.lal_model import GainModel
 
 
 class Scores(NamedTuple):
@@ -36,6 +35,18 @@ class Scores(NamedTuple):
     group: NDArray[np.int64] | None = None
 
 
+class PredictionSource(Protocol):
+    """Where prediction heads are read from: a `PredictionReader` on disk, or a simulation's arrays."""
+
+    def __len__(self) -> int: ...
+
+    def blocks(
+        self, identifiers: Iterable[str] | None, heads: Iterable[str], block_rows: int = 262_144
+    ) -> Iterator[Block]:
+        """Stream heads of many ids; see `kloc.shards.ShardReader.blocks`."""
+        ...
+
+
 def video_of(item: Item) -> str:
     """The id under which an item's prediction lies, unless a protocol says otherwise: its video's."""
     return item.video_id
@@ -43,24 +54,32 @@ def video_of(item: Item) -> str:
 
 @dataclass(frozen=True)
 class Context:
-    """All that a strategy may look at.
+    """All that a strategy or a policy may look at.
 
     predictions: of the newest model, ``None`` before the first one.
     classes: of the dataset.
     annotations: what is labelled so far, by video id.
+    labels: video-level labels by video id, where there are any.
     seed: of the round; see `rng`.
-    model_folder: where the newest model lies.
-    features: gives a video's features by id.
+    batch: how many items are about to be chosen.
+    model: loads the newest localizer, ``None`` before the first one.
+    pooled: mean features of the videos of many items, float32 ``(n, D)``; ``None`` where there are no features.
+    prior: actionness that the prior of MCLE gives the same proposals, ``None`` where no prior was made.
+    gain: loads the regressor that LAL learned on a Knowledge-Source, ``None`` where none was bootstrapped.
     prediction_id: under which id an item's prediction lies. By default the video's; a protocol whose items are
         clips stores one prediction per clip and says here under which id.
     """
 
-    predictions: PredictionReader | None = None
+    predictions: PredictionSource | None = None
     classes: tuple[str, ...] = ()
     annotations: Mapping[str, Annotation] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     seed: int = 0
-    model_folder: Path | None = None
-    features: Callable[[str], VideoFeatures] | None = None
+    batch: int = 1
+    model: Callable[[], Localizer] | None = None
+    pooled: Callable[[Sequence[Item]], NDArray[np.float32]] | None = None
+    prior: PredictionSource | None = None
+    gain: Callable[[], GainModel] | None = None
     prediction_id: Callable[[Item], str] = video_of
 
     def rng(self, *names: str | int) -> np.random.Generator:
