@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +10,9 @@ from scipy.optimize import minimize
 from scipy.special import softmax
 
 from kloc.localizers.stagewise.attention import Attention
-from kloc.localizers.stagewise.encoder import CONTAINED, EncodedVideo, stack
 from kloc.localizers.stagewise.settings import StageWiseSettings
-from kloc.segments import above, rank
+from kloc.localizers.stagewise.table import EncodedTable, gather, place_in_group
+from kloc.segments import above, lengths
 
 #: Logit of a class without a training example: its probability is 0, not that of untrained weights.
 ABSENT = -1e9
@@ -41,58 +40,72 @@ class Classifier:
 
 
 def train_classifier(
-    videos: Iterable[EncodedVideo], attention: Attention, n_classes: int, settings: StageWiseSettings
+    table: EncodedTable,
+    attention: Attention,
+    n_classes: int,
+    settings: StageWiseSettings,
+    *,
+    videos: NDArray[np.int64] | None = None,
+    start: Classifier | None = None,
 ) -> Classifier:
-    """Train on the top-k proposals of attention that match an instance.
+    """Train on the top-k proposals of attention that match an instance, of all videos or of some (indices).
 
     Softmax compares the classes among positives only. A background row (option) is compared with the classes
     its annotation was asked about and no others: what nobody was asked about is never taken as absent.
+    ``start`` is a classifier to begin from: the same up to the solver's tolerance, sooner.
     """
+    videos = table.everything if videos is None else videos
     offset = 1 if settings.background else 0
-    rows, labels, rivals = [], [], []
-    everyone = np.ones(n_classes + offset, bool)
-    for video in videos:
-        top = rank(video.segments, attention.actionness(video.encoded))[: settings.top_k]
-        for chosen, classes in _examples(video, top, settings):
-            rows.append(chosen)
-            labels.append(classes + offset)
-            rivals.append(np.broadcast_to(everyone, (len(chosen), len(everyone))))
-        if settings.background and video.asked.any():
-            clear = top[_is_background(video, settings)[top]]
-            rows.append(video.encoded[clear])
-            labels.append(np.zeros(len(clear), dtype=np.int64))
-            asked = np.concatenate([[True], video.asked])
-            rivals.append(np.broadcast_to(asked, (len(clear), len(everyone))))
-    if not any((part >= offset).any() for part in labels):
+    top = top_proposals(table, attention, videos, settings.top_k)
+    matching, truth = _examples(table, videos, top, settings)
+    blank = top[table.clear(settings, top)] if settings.background else top[:0]
+    blank = blank[table.asked[table.owner[blank]].any(axis=1)]
+    if not len(matching) + len(truth):
         # Instances between two samples and no proposal near them: the nearest sample is all there is.
-        for video in videos:
-            rows.append(video.truth)
-            labels.append(video.truth_labels + offset)
-            rivals.append(np.broadcast_to(everyone, (len(video.truth), len(everyone))))
-    dim = len(attention.weights)
-    return _fit(stack(rows, dim), np.concatenate(labels), np.concatenate(rivals), settings)
+        truth = table.truth_rows(videos)
+    rows = gather(table, ("encoded", matching), ("truth", truth), ("encoded", blank))
+    labels = np.concatenate(
+        [table.matched[matching] + offset, table.truth_labels[truth] + offset, np.zeros_like(blank)]
+    )
+    rivals = np.ones((len(rows), n_classes + offset), np.bool_)
+    rivals[len(rows) - len(blank) :, offset:] = table.asked[table.owner[blank]]
+    return _fit(rows, labels, rivals, settings, start)
+
+
+def top_proposals(table: EncodedTable, attention: Attention, videos: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """The ``k`` proposals of each video that attention likes best, best first; ties as in `segments.rank`."""
+    rows = table.rows(videos)
+    actionness = np.concatenate(
+        [attention.actionness(table.encoded[rows[low : low + 65_536]]) for low in range(0, len(rows), 65_536)]
+        or [np.zeros(0, np.float32)]
+    )
+    segments, turn = table.segments[rows], np.repeat(np.arange(len(videos)), np.diff(table.offsets)[videos])
+    order = np.lexsort((lengths(segments), segments[:, 0], -actionness.astype(np.float64), turn))
+    return np.asarray(rows[order[place_in_group(turn[order]) < k]])
 
 
 def _examples(
-    video: EncodedVideo, top: NDArray[np.int64], settings: StageWiseSettings
-) -> Iterable[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Examples ``(n, E)`` with class indices: matching top-k proposals, else what stands in for them."""
-    matching = top[video.usable[top] & above(video.best[top], settings.positive_tiou)]
-    yield video.encoded[matching], video.matched[matching]
-    for label in np.setdiff1d(video.truth_labels, video.matched[matching]):
-        instances = np.flatnonzero((video.truth_labels == label) & video.truth_seen)
-        if len(instances):
-            yield video.truth[instances], video.truth_labels[instances]
-            continue
-        near = np.flatnonzero(video.usable & (video.matched == label) & above(video.best, SECOND_BEST_TIOU))
-        if len(near):
-            best = near[rank(video.segments[near], video.best[near])[:1]]
-            yield video.encoded[best], video.matched[best]
+    table: EncodedTable, videos: NDArray[np.int64], top: NDArray[np.int64], settings: StageWiseSettings
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Proposals and instances to learn from: matching top-k proposals, else what stands in for them."""
+    n_classes = table.asked.shape[1]
 
+    def pair(video: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.asarray(video * n_classes + label)
 
-def _is_background(video: EncodedVideo, settings: StageWiseSettings) -> NDArray[np.bool_]:
-    clear = video.usable & (video.best < settings.background_below - 1e-9)
-    return clear & ~above(video.inside, CONTAINED) if settings.spares_contained else clear
+    matching = top[table.usable[top] & above(table.best[top], settings.positive_tiou)]
+    truth = table.truth_rows(videos)
+    wanted = pair(table.truth_owner[truth], table.truth_labels[truth])
+    missing = ~np.isin(wanted, pair(table.owner[matching], table.matched[matching]))
+    seen = truth[missing & table.truth_seen[truth]]
+    # What spans no sample either is stood in for by its best proposal, where one is near.
+    unseen = np.setdiff1d(wanted[missing], pair(table.truth_owner[seen], table.truth_labels[seen]))
+    near = table.rows(videos)
+    near = near[table.usable[near] & above(table.best[near], SECOND_BEST_TIOU)]
+    near = near[np.isin(pair(table.owner[near], table.matched[near]), unseen)]
+    group, segments = pair(table.owner[near], table.matched[near]), table.segments[near]
+    order = np.lexsort((lengths(segments), segments[:, 0], -table.best[near], group))
+    return np.concatenate([matching, near[order[place_in_group(group[order]) < 1]]]), seen
 
 
 def _fit(
@@ -100,12 +113,13 @@ def _fit(
     labels: NDArray[np.int64],
     rivals: NDArray[np.bool_],
     settings: StageWiseSettings,
+    start: Classifier | None = None,
 ) -> Classifier:
-    """L-BFGS from zero on mean cross-entropy + decay / 2 * |W|^2, over the classes that have an example."""
+    """L-BFGS on mean cross-entropy + decay / 2 * |W|^2, over the classes that have an example."""
     seen = np.bincount(labels, minlength=rivals.shape[1]) > 0
     columns = np.flatnonzero(seen)
     target = np.searchsorted(columns, labels)
-    blocked = np.where(rivals[:, columns], 0.0, ABSENT)
+    blocked = 0.0 if rivals.all() else np.where(rivals[:, columns], 0.0, ABSENT)
     x = rows.astype(np.float64)
     n, dim, width = len(x), x.shape[1], len(columns)
     truth = np.zeros((n, width))
@@ -126,8 +140,11 @@ def _fit(
     weights = np.zeros((dim, len(seen)))
     bias = np.zeros(len(seen))
     if width > 1:
+        first = np.zeros((dim + 1) * width)
+        if start is not None:
+            first = np.concatenate([start.weights[:, columns].ravel(), start.bias[columns]])
         result = minimize(
-            loss, np.zeros((dim + 1) * width), jac=True, method="L-BFGS-B",
+            loss, first, jac=True, method="L-BFGS-B",
             options={"maxiter": settings.classifier_iterations, "gtol": 1e-6, "ftol": 1e-12},
         )  # fmt: skip
         weights[:, columns] = result.x[:-width].reshape(dim, width)

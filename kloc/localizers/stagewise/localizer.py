@@ -68,12 +68,9 @@ class StageWise:
         Raises NoInstancesError if no video holds an instance, UsageError for an instance of an unlisted class,
         MismatchError or VideoError for features that cannot be used.
         """
-        videos = encode_training(training, self.settings)
-        dims = {video.encoded.shape[1] for video in videos}
-        if len(dims) > 1:
-            raise MismatchError("training features have several widths; extract them all with one backbone")
-        attention = train_attention(videos, self.settings, training.seed)
-        self._classifier = train_classifier(videos, attention, len(training.classes), self.settings)
+        table = encode_training(training, self.settings)
+        attention = train_attention(table, self.settings, training.seed)
+        self._classifier = train_classifier(table, attention, len(training.classes), self.settings)
         self._attention = attention
         self.classes = training.classes
         self.feature_fingerprint = training.feature_fingerprint

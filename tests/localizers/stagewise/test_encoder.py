@@ -12,8 +12,9 @@ import pytest
 from kloc.errors import MismatchError, UsageError, VideoError
 from kloc.features.bank import VideoFeatures
 from kloc.localizers import TrainingSet, TrainingVideo
-from kloc.localizers.stagewise import EncodedVideo, StageWiseSettings, encode_training
+from kloc.localizers.stagewise import EncodedTable, StageWiseSettings, encode_training, train_attention
 from kloc.localizers.stagewise import encoder as en
+from kloc.localizers.stagewise import table as tb
 from kloc.proposals import Proposals
 from kloc.records import Annotation, Grid, Instance, Item
 
@@ -27,8 +28,13 @@ def with_segments(video: TrainingVideo, segments: list[tuple[float, float]]) -> 
     )
 
 
-def encoded(video: TrainingVideo, settings: StageWiseSettings | None = None) -> EncodedVideo:
-    return next(iter(encode_training(TrainingSet(CLASSES, [video]), settings or StageWiseSettings())))
+def encoded(video: TrainingVideo, settings: StageWiseSettings | None = None) -> EncodedTable:
+    return encode_training(TrainingSet(CLASSES, [video]), settings or StageWiseSettings())
+
+
+def chosen(table: EncodedTable, which: str, settings: StageWiseSettings) -> list[int]:
+    rows = table.rows(table.everything)
+    return np.flatnonzero(getattr(table, which)(settings, rows)).tolist()
 
 
 def test_context_sees_before_inside_after_and_length() -> None:
@@ -85,23 +91,23 @@ def test_positives_negatives_and_the_band_between(make_video: Callable[..., Trai
     )
     mean = encoded(video)
     settings = StageWiseSettings()
-    assert mean.positives(settings).tolist() == [1]
-    assert mean.negatives(settings).tolist() == [4, 5]
-    assert mean.loose_negatives(settings).tolist() == [0, 2, 3, 4, 5]
+    assert chosen(mean, "positive", settings) == [1]
+    assert chosen(mean, "negative", settings) == [4, 5]
+    assert chosen(mean, "loose_negative", settings) == [0, 2, 3, 4, 5]
     context = StageWiseSettings(encoder="context")
-    assert encoded(video, context).negatives(context).tolist() == [2, 3, 4, 5]
+    assert chosen(encoded(video, context), "negative", context) == [2, 3, 4, 5]
     literal = StageWiseSettings(negative_tiou=0.7)
-    assert encoded(video, literal).negatives(literal).tolist() == [4, 5]
+    assert chosen(encoded(video, literal), "negative", literal) == [4, 5]
 
 
 def test_what_nobody_was_asked_about_is_no_background(make_video: Callable[..., TrainingVideo]) -> None:
     settings = StageWiseSettings()
     nothing = encoded(make_video(0, exhaustive_for=frozenset()))
-    assert len(nothing.positives(settings))
-    assert len(nothing.negatives(settings)) == len(nothing.loose_negatives(settings)) == 0
+    assert len(chosen(nothing, "positive", settings))
+    assert len(chosen(nothing, "negative", settings)) == len(chosen(nothing, "loose_negative", settings)) == 0
     one = encoded(make_video(0, exhaustive_for=frozenset({"dive"})))
-    assert one.asked.tolist() == [True, False, False]
-    assert len(one.negatives(settings))
+    assert one.asked.tolist() == [[True, False, False]]
+    assert len(chosen(one, "negative", settings))
     assert encoded(make_video(0)).asked.all()
 
 
@@ -110,10 +116,10 @@ def test_outside_the_annotated_stretch_nothing_counts(make_video: Callable[..., 
     part = dataclasses.replace(video, annotation=Annotation(Item("v000", 5.0, 30.0), video.annotation.instances))
     settings = StageWiseSettings()
     mine = encoded(part)
-    for chosen in (mine.positives(settings), mine.negatives(settings)):
-        assert len(chosen)
-        assert mine.segments[chosen].min() >= 5.0 - 1e-6
-        assert mine.segments[chosen].max() <= 30.0 + 1e-6
+    for part_of in (chosen(mine, "positive", settings), chosen(mine, "negative", settings)):
+        assert part_of
+        assert mine.segments[part_of].min() >= 5.0 - 1e-6
+        assert mine.segments[part_of].max() <= 30.0 + 1e-6
 
 
 def test_ties_go_to_the_shorter_instance_then_the_lower_class() -> None:
@@ -147,20 +153,40 @@ def test_things_that_do_not_belong_together_are_told(
     make_video: Callable[..., TrainingVideo], perfect_videos: list[TrainingVideo]
 ) -> None:
     with pytest.raises(UsageError, match="v000: an instance of class 'dive'"):
-        list(encode_training(TrainingSet(("jump",), [make_video(0)]), StageWiseSettings()))
+        encode_training(TrainingSet(("jump",), [make_video(0)]), StageWiseSettings())
     mixed = dataclasses.replace(perfect_videos[0], annotation=perfect_videos[1].annotation)
     with pytest.raises(MismatchError, match="annotation of v001"):
-        list(encode_training(TrainingSet(CLASSES, [mixed]), StageWiseSettings()))
+        encode_training(TrainingSet(CLASSES, [mixed]), StageWiseSettings())
 
 
-def test_a_set_too_large_for_memory_is_encoded_again(
+def test_a_set_too_large_for_memory_lies_in_a_file_and_gives_the_same_model(
     perfect_videos: list[TrainingVideo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = encode_training(TrainingSet(CLASSES, perfect_videos[:4]), StageWiseSettings())
-    assert [a is b for a, b in zip(small, small, strict=True)] == [False] * 4  # first pass against second
-    assert all(a is b for a, b in zip(small, small, strict=True))
-    monkeypatch.setattr(en, "CACHE_BYTES", 10)
-    large = encode_training(TrainingSet(CLASSES, perfect_videos[:4]), StageWiseSettings())
-    first, second = list(large), list(large)
-    assert all(a is not b for a, b in zip(first, second, strict=True))
-    assert all(np.array_equal(a.encoded, b.encoded) for a, b in zip(first, second, strict=True))
+    settings = StageWiseSettings()
+    small = encode_training(TrainingSet(CLASSES, perfect_videos[:6]), settings)
+    monkeypatch.setattr(tb, "MEMORY_BYTES", 1000)
+    large = encode_training(TrainingSet(CLASSES, perfect_videos[:6]), settings)
+    assert isinstance(large.encoded, np.memmap)
+    assert not isinstance(small.encoded, np.memmap)
+    assert np.array_equal(small.encoded, large.encoded)
+    assert isinstance(tb.gather(large, ("encoded", np.arange(200))), np.memmap)
+    from_disk = train_attention(large, settings)
+    monkeypatch.undo()
+    in_memory = train_attention(small, settings)
+    assert np.array_equal(from_disk.weights, in_memory.weights)
+    assert (from_disk.platt_a, from_disk.platt_b) == (in_memory.platt_a, in_memory.platt_b)
+
+
+def test_a_table_of_many_holds_each_video_as_it_was(perfect_videos: list[TrainingVideo]) -> None:
+    whole = encode_training(TrainingSet(CLASSES, perfect_videos[:5]), StageWiseSettings())
+    for index, video in enumerate(perfect_videos[:5]):
+        own, at = encoded(video), np.array([index])
+        rows, truth = whole.rows(at), whole.truth_rows(at)
+        assert whole.video_ids[index] == video.features.video_id
+        for name in ("segments", "encoded", "best", "matched", "inside", "usable"):
+            assert np.array_equal(getattr(whole, name)[rows], getattr(own, name))
+        for name in ("truth", "truth_segments", "truth_labels", "truth_seen"):
+            assert np.array_equal(getattr(whole, name)[truth], getattr(own, name))
+        assert (whole.owner[rows] == index).all()
+    mixed = whole.rows(np.array([3, 0]))
+    assert mixed.tolist() == [*range(*whole.offsets[3:5]), *range(*whole.offsets[:2])]

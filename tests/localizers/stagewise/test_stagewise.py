@@ -304,8 +304,8 @@ def test_background_compares_with_asked_classes_only(make_video: MakeVideo) -> N
 
 def test_attention_alone_can_be_retrained_from_where_it_was(noisy_videos: list[TrainingVideo]) -> None:
     settings = StageWiseSettings(hard_negative_rounds=0, tolerance=1e-6)
-    encoded = list(encode_training(TrainingSet(CLASSES, noisy_videos[:13]), settings))
-    before = train_attention(encoded[:12], settings, 0, calibrate=False)
+    encoded = encode_training(TrainingSet(CLASSES, noisy_videos[:13]), settings)
+    before = train_attention(encoded, settings, 0, videos=np.arange(12), calibrate=False)
     cold = train_attention(encoded, settings, 0, calibrate=False)
     warm = train_attention(encoded, settings, 0, start=before, calibrate=False)
     assert (warm.platt_a, warm.platt_b) == (-1.0, 0.0)
