@@ -21,6 +21,7 @@ from kloc.shards import Block
 
 if TYPE_CHECKING:
     from kloc.localizers.base import Localizer
+    from kloc.selection.cost import CostModel
     from kloc.selection.lal_model import GainModel
 
 
@@ -66,8 +67,10 @@ class Context:
     pooled: mean features of the videos of many items, float32 ``(n, D)``; ``None`` where there are no features.
     prior: actionness that the prior of MCLE gives the same proposals, ``None`` where no prior was made.
     gain: loads the regressor that LAL learned on a Knowledge-Source, ``None`` where none was bootstrapped.
+    cost: what annotating an item takes, ``None`` for the default of `kloc.selection.cost`.
     prediction_id: under which id an item's prediction lies. By default the video's; a protocol whose items are
         clips stores one prediction per clip and says here under which id.
+    heard: what strategies and policies had to tell the user, see `note`; `kloc.selection.select` makes a fresh list.
     """
 
     predictions: PredictionSource | None = None
@@ -80,7 +83,14 @@ class Context:
     pooled: Callable[[Sequence[Item]], NDArray[np.float32]] | None = None
     prior: PredictionSource | None = None
     gain: Callable[[], GainModel] | None = None
+    cost: CostModel | None = None
     prediction_id: Callable[[Item], str] = video_of
+    heard: list[str] = field(default_factory=list, repr=False, compare=False)
+
+    def note(self, sentence: str) -> None:
+        """Tell the user something plain about this selection, once."""
+        if sentence not in self.heard:
+            self.heard.append(sentence)
 
     def rng(self, *names: str | int) -> np.random.Generator:
         """The generator of one purpose: equal names, equal stream, whatever was drawn before."""

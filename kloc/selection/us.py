@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,18 +41,62 @@ def histogram_entropy(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.where(total[:, 0] > 0, entropy, -np.inf)
 
 
+#: The bits of float16's 1.0: of the numbers from 0 to 1 the bits are ordered as the numbers are.
+_ONE = 0x3C00
+#: Sums of so many rounded entropies are exact in float64, so their order does not matter.
+_EXACT = 2.0**44
+
+
+def _bin_table(bins: int) -> NDArray[np.uint16]:
+    """The bin of every float16 from 0 to 1, by its bits."""
+    values = np.arange(_ONE + 1, dtype=np.uint16).view(np.float16)
+    table: NDArray[np.uint16] = (
+        bin_counts(values, np.arange(len(values)), len(values), bins).argmax(axis=1).astype("<u2")
+    )
+    return table
+
+
+def _entropy_table() -> NDArray[np.float64]:
+    """The binary entropy of every float16 from 0 to 1, by its bits."""
+    p = np.arange(_ONE + 1, dtype=np.uint16).view(np.float16).astype(np.float64)
+    return np.round((entr(p) + entr(1.0 - p)) * _EXACT) / _EXACT
+
+
 def top_binary_entropy(
-    values: NDArray[np.floating], offsets: NDArray[np.int64], owner: NDArray[np.int64], k: int
+    values: NDArray[np.floating], offsets: NDArray[np.int64], k: int, table: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Mean binary entropy (natural, in [0, ln 2]) of each owner's ``k`` highest values; ``-inf`` where none."""
-    x = np.clip(values.astype(np.float64), 0.0, 1.0)
-    x = x[np.lexsort((-x, owner))]
-    first = np.arange(len(x)) - offsets[owner] < k
-    x, owner = x[first], owner[first]
-    n_owners = len(offsets) - 1
-    sums = np.bincount(owner, weights=entr(x) + entr(1.0 - x), minlength=n_owners)
-    counts = np.minimum(np.diff(offsets), k)
+    """Mean binary entropy (natural, in [0, ln 2]) of each owner's ``k`` highest values; ``-inf`` where none.
+
+    ``values`` lie in [0, 1]; ``table`` is `_entropy_table`, used where they are float16.
+    """
+    lengths = np.diff(offsets)
+    sums = np.zeros(len(lengths))
+    half = values.dtype == np.float16
+    for owners, rows in _rows(values.view(np.uint16) if half else values.astype(np.float64), offsets):
+        width = rows.shape[1]
+        top = np.partition(rows, width - k, axis=1)[:, width - k :] if width > k else rows
+        # Padding is 0 and so is the entropy of 0.
+        entropies = np.take(table, top) if half else entr(top) + entr(1.0 - top)
+        sums[owners] = np.einsum("ij->i", entropies)
+    counts = np.minimum(lengths, k)
     return np.where(counts > 0, np.minimum(sums / np.maximum(counts, 1), np.log(2.0)), -np.inf)
+
+
+def _rows(values: NDArray[Any], offsets: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+    """(owners, their values ``(m, width)`` filled up with zeros), owners of similar length together."""
+    lengths = np.diff(offsets)
+    everybody = np.arange(len(lengths))
+    if len(lengths) and lengths[0] > 0 and (lengths == lengths[0]).all():
+        yield everybody, values.reshape(len(lengths), int(lengths[0]))
+        return
+    power = np.ceil(np.log2(np.maximum(lengths, 1))).astype(np.int64)
+    for exponent in np.unique(power[lengths > 0]).tolist():
+        owners = everybody[(power == exponent) & (lengths > 0)]
+        own = lengths[owners]
+        filled = np.arange(int(own.max())) < own[:, None]
+        rows = np.zeros(filled.shape, values.dtype)
+        rows[filled] = values[np.repeat(offsets[owners] - (np.cumsum(own) - own), own) + np.arange(int(own.sum()))]
+        yield owners, rows
 
 
 @strategy("us")
@@ -80,6 +124,9 @@ class UncertaintySampling:
         self.bins = bins
         self.mode = mode
         self.k = k
+        # float16 has so few values from 0 to 1 that looking a result up is faster than computing it.
+        self._bins = _bin_table(bins)
+        self._entropies = _entropy_table()
 
     @property
     def bound(self) -> float:
@@ -94,14 +141,23 @@ class UncertaintySampling:
         return Scores(value)
 
     def _score_block(self, block: Block) -> NDArray[np.float64]:
-        values, owner = block.arrays["actionness"], block.owner("actionness")
-        broken = owner[np.isnan(values)]
-        if len(broken):
-            values = np.nan_to_num(values)
-        if self.mode == "histogram":
-            scores = histogram_entropy(bin_counts(values, owner, len(block.positions), self.bins))
+        values, owner = block.arrays["actionness"], None
+        broken: NDArray[np.int64] = np.zeros(0, np.int64)
+        half = values.dtype == np.float16
+        if not half or (len(values) and values.view(np.uint16).max() > _ONE):
+            owner = block.owner("actionness")
+            broken = owner[np.isnan(values)]
+            values = (np.clip(np.nan_to_num(values), 0.0, 1.0) + 0.0).astype(values.dtype)
+        if self.mode == "binary":
+            scores = top_binary_entropy(values, block.offsets["actionness"], self.k, self._entropies)
+        elif half:
+            n, bins = len(block.positions), self.bins
+            index = np.repeat(np.arange(0, n * bins, bins), block.lengths("actionness"))
+            index += np.take(self._bins, values.view(np.uint16))
+            scores = histogram_entropy(np.bincount(index, minlength=n * bins).reshape(n, bins))
         else:
-            scores = top_binary_entropy(values, block.offsets["actionness"], owner, self.k)
+            owner = block.owner("actionness") if owner is None else owner
+            scores = histogram_entropy(bin_counts(values, owner, len(block.positions), self.bins))
         scores[broken] = np.nan
         return scores
 
@@ -113,3 +169,15 @@ class UncertaintySampling:
         else:
             what = "spread of its proposals' scores: entropy"
         return f"{what} {score:.3f} of at most {self.bound:.3f}"
+
+
+@strategy("us-binary")
+class BinaryUncertaintySampling(UncertaintySampling):
+    """``us`` with ``mode="binary"`` under a name of its own: how close the best proposals are to one half.
+
+    Args:
+        k: how many of the highest scores it looks at.
+    """
+
+    def __init__(self, k: int = 10) -> None:
+        super().__init__(mode="binary", k=k)
