@@ -12,7 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from kloc.errors import UsageError
 from kloc.evaluation.matching import MATCHERS
-from kloc.evaluation.tables import Duplicates, Ignored, detection_table, truth_table
+from kloc.evaluation.tables import (
+    DetectionTable,
+    Duplicates,
+    Ignored,
+    TruthTable,
+    detection_table,
+    truth_table,
+)
 from kloc.records import Dataset, Detection
 
 if TYPE_CHECKING:
@@ -151,14 +158,33 @@ def mean_average_precision(
         UsageError: thresholds outside (0, 1] or more than 64, an unknown rule.
         FormatError: an instance of a class the dataset does not have, or a detection that is not finite.
     """
+    table = truth_table(truth, duplicates)
+    found, ignored = detection_table(table, detections)
+    if not len(table.label):
+        warnings.warn(f"dataset {truth.name!r} has no instance to judge detections by", RuntimeWarning, stacklevel=2)
+    return judge(table, found, thresholds, ignored=ignored, matching=matching, duplicates=duplicates)
+
+
+def judge(
+    table: TruthTable,
+    found: DetectionTable,
+    thresholds: ArrayLike = THRESHOLDS,
+    *,
+    ignored: Ignored | None = None,
+    matching: str = "activitynet",
+    duplicates: Duplicates = "keep",
+) -> DetectionResult:
+    """`mean_average_precision` of truth and detections that are tables already.
+
+    Raises:
+        UsageError: thresholds outside (0, 1] or more than 64, an unknown rule.
+    """
     if matching not in MATCHERS:
         raise UsageError(f"unknown matching rule {matching!r}; known: {', '.join(sorted(MATCHERS))}")
     asked = np.atleast_1d(np.asarray(thresholds, np.float64))
     if asked.ndim != 1 or not 0 < len(asked) <= 64 or not np.all((asked > 0) & (asked <= 1)):
         raise UsageError("tIoU thresholds must be 1 to 64 numbers in (0, 1]")
     order = np.argsort(asked)
-    table = truth_table(truth, duplicates)
-    found, ignored = detection_table(table, detections)
     right = MATCHERS[matching](table, found, asked[order])
     n_truth = table.per_class()
     bounds = np.searchsorted(found.label, np.arange(len(table.classes) + 1))
@@ -167,10 +193,16 @@ def mean_average_precision(
         bits = right[bounds[c] : bounds[c + 1]]
         correct = (bits[None, :] >> np.arange(len(asked), dtype=np.uint64)[:, None]) & np.uint64(1)
         precision[order, c] = interpolated_ap(correct.astype(np.bool_), int(n_truth[c]))
-    if not n_truth.any():
-        warnings.warn(f"dataset {truth.name!r} has no instance to judge detections by", RuntimeWarning, stacklevel=2)
     return DetectionResult(
-        asked, table.classes, precision, n_truth, np.diff(bounds), len(table.videos), ignored, matching, duplicates
+        asked,
+        table.classes,
+        precision,
+        n_truth,
+        np.diff(bounds),
+        len(table.videos),
+        ignored or Ignored(),
+        matching,
+        duplicates,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal
 
@@ -168,14 +168,26 @@ def detection_table(truth: TruthTable, detections: Mapping[str, Sequence[Detecti
     for bad in np.flatnonzero(~(np.isfinite(start) & np.isfinite(end) & np.isfinite(score)))[:1]:
         raise FormatError(f"a detection in video {truth.videos[video[bad]]!r} is not finite: {flat[bad]}")
 
+    table, ignored = judged_table(truth, video, label, start, end, score)
+    return table, replace(ignored, unannotated_video=unannotated)
+
+
+def judged_table(
+    truth: TruthTable,
+    video: NDArray[np.int64],
+    label: NDArray[np.int64],
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    score: NDArray[np.float64],
+) -> tuple[DetectionTable, Ignored]:
+    """Filter and order detections that are arrays ``(D,)`` already; a label of -1 is an unknown class."""
     known = label >= 0
     centre, span = (start + end) / 2, truth.span[video]
     inside = known & (centre >= span[:, 0]) & (centre < span[:, 1])
     judged = inside.copy()
     judged[inside] = truth.asked[truth.asked_of[video[inside]], label[inside]]
     ignored = Ignored(
-        unknown_class=total - int(known.sum()),
-        unannotated_video=unannotated,
+        unknown_class=len(label) - int(known.sum()),
         not_asked=int(inside.sum()) - int(judged.sum()),
         outside=int(known.sum()) - int(inside.sum()),
     )

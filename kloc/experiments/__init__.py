@@ -1,0 +1,1 @@
+"""Experiments on annotated sets: would a selection strategy have saved labels?"""
