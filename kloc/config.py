@@ -71,9 +71,25 @@ class LocalizerConfig(_Section):
 
 
 class SelectionConfig(_Section):
-    strategy: str = Field("us", description='"random", "us" (uncertainty) or a plug-in\'s name.')
-    policy: str = Field("top", description="How scores become a batch.")
+    strategy: str = Field(
+        "us",
+        min_length=1,
+        description='"random", "us" (uncertainty), "us-binary", "typiclust" (before there are annotations) or a '
+        'plug-in\'s name; parameters follow it: "us,bins=20".',
+    )
+    policy: str = Field(
+        "top",
+        min_length=1,
+        description='How scores become a batch: "top", "diverse" (also "diverse,method=badge"), "class-quota" or '
+        '"cost-aware".',
+    )
     batch: int = Field(64, ge=1, description="Videos per round.")
+    epsilon: float = Field(0.0, ge=0, le=1, description="Share of every batch that is drawn at random.")
+    cost_model: str = Field(
+        "",
+        description='What annotating a video takes: "" learns it from recorded working times (and writes cost.json); '
+        "or the cost.json of another workspace.",
+    )
 
 
 class TaskConfig(_Section):

@@ -9,6 +9,7 @@ import typer
 
 from kloc.cli.console import JsonOption, WorkspaceOption, run_stage
 from kloc.cli.pool import PANEL
+from kloc.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -54,10 +55,20 @@ def predict(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> N
 
 def select(
     batch: Annotated[
-        int | None, typer.Option(min=1, help="How many videos; default: selection.batch in kloc.toml.")
+        int | None, typer.Option(min=1, help="How many videos; default: selection.batch, or what a budget pays for.")
     ] = None,
-    strategy: Annotated[str, typer.Option(help="random, us, or a plug-in; default: selection.strategy.")] = "",
-    policy: Annotated[str, typer.Option(help="How scores become a batch; default: selection.policy.")] = "",
+    minutes: Annotated[float | None, typer.Option(help="Budget: minutes of people's time, all workers.")] = None,
+    money: Annotated[str, typer.Option(help="Budget: dollars, rewards and fees of all workers, e.g. 25.00.")] = "",
+    strategy: Annotated[
+        str, typer.Option(help='NAME or "NAME,key=value", e.g. us,mode=binary; default: selection.strategy.')
+    ] = "",
+    policy: Annotated[str, typer.Option(help='Likewise, e.g. "diverse,method=badge"; default: selection.policy.')] = "",
+    epsilon: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share drawn at random; default: selection.epsilon.")
+    ] = None,
+    explain: Annotated[
+        str, typer.Option("--explain", metavar="VIDEO", help="Choose nothing; say how a video stands and why.")
+    ] = "",
     undo: Annotated[
         bool, typer.Option("--undo", help="Take back the last round, if nothing of it is published.")
     ] = False,
@@ -65,15 +76,28 @@ def select(
     as_json: JsonOption = False,
 ) -> None:
     """Decide what to annotate next."""
-    from kloc.pipeline import selecting
+    from kloc.pipeline import explaining, selecting
 
+    if undo and explain:
+        raise UsageError("--undo and --explain are two commands; give one of them")
     if undo:
         run_stage(workspace, as_json, lambda w, r: selecting.undo(w))
+    elif explain:
+        run_stage(workspace, as_json, lambda w, r: explaining.explain(w, explain, strategy=strategy))
     else:
         run_stage(
             workspace,
             as_json,
-            lambda w, r: selecting.select(w, batch=batch, strategy=strategy, policy=policy, reporter=r),
+            lambda w, r: selecting.select(
+                w,
+                batch=batch,
+                strategy=strategy,
+                policy=policy,
+                minutes=minutes,
+                money=money,
+                epsilon=epsilon,
+                reporter=r,
+            ),
         )
 
 

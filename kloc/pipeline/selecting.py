@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -14,14 +15,18 @@ from kloc.errors import UsageError
 from kloc.files import fingerprint
 from kloc.localizers.base import Localizer, load_localizer
 from kloc.pipeline.common import stage
+from kloc.pipeline.costing import COST_FILE, cost_model, dollars_budget, minutes_budget, prices
 from kloc.pipeline.data import active_bank, feature_stage, open_inputs
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.pipeline.training import current_predictions
 from kloc.records import Item
-from kloc.selection.base import Context, make_strategy
+from kloc.selection.base import Context
+from kloc.selection.budget import Budget
 from kloc.selection.choose import Selection
 from kloc.selection.choose import select as choose
-from kloc.selection.policies import make_policy
+from kloc.selection.cost import CostModel, minutes_of
+from kloc.selection.ranks import rankable, ranks_under
+from kloc.selection.spec import policy_from, strategy_from
 from kloc.store import artefacts, revisions, rounds, videos
 from kloc.store.tables import SelectionRow
 from kloc.workspace import Workspace
@@ -39,18 +44,42 @@ def pool_items(workspace: Workspace) -> list[Item]:
 
 @stage("select")
 def select(
-    workspace: Workspace, *, batch: int | None, strategy: str = "", policy: str = "", reporter: Reporter
+    workspace: Workspace,
+    *,
+    batch: int | None,
+    strategy: str = "",
+    policy: str = "",
+    minutes: float | None = None,
+    money: str = "",
+    epsilon: float | None = None,
+    reporter: Reporter,
 ) -> Summary:
     """Open the next round: score the pool by the newest predictions, let the policy pick a batch, say why.
 
     While the newest round is not published the command shows it again instead of opening another.
 
-    Raises :class:`UsageError` for an empty pool, or for other settings than the open round's.
+    Args:
+        workspace: whose pool.
+        batch: videos at most; ``None``: `selection.batch`, or with a budget as many as it pays for.
+        strategy: ``NAME`` or ``NAME,key=value``; empty: `selection.strategy`.
+        policy: likewise.
+        minutes: budget in minutes of people's time, all workers of a video together.
+        money: budget in dollars, e.g. "25.00": reward and fee of all workers.
+        epsilon: share of the batch drawn at random; ``None``: `selection.epsilon`.
+        reporter: told of the progress.
+
+    Raises :class:`UsageError` for an empty pool, for other settings than the open round's, for a strategy or policy
+    that does not exist or lacks what it needs, and for a budget too small for any video.
     """
     settings = workspace.settings
-    batch = batch or settings.selection.batch
+    if minutes is not None and money:
+        raise UsageError("give a budget in minutes or in money, not both")
+    if batch is None and minutes is None and not money:
+        batch = settings.selection.batch
     strategy, policy = strategy or settings.selection.strategy, policy or settings.selection.policy
-    asked = {"batch": batch, "strategy": strategy, "policy": policy}
+    epsilon = settings.selection.epsilon if epsilon is None else epsilon
+    asked: dict[str, Any] = {"batch": batch, "strategy": strategy, "policy": policy}
+    asked |= {k: v for k, v in {"minutes": minutes, "money": money, "epsilon": epsilon}.items() if v}
     with workspace.store.transaction() as session:
         newest = rounds.latest(session)
     if newest is not None and newest.state == "selected":
@@ -68,11 +97,36 @@ def select(
                 raise UsageError("there are no videos yet; add some with `kloc add`")
         raise UsageError("the pool is empty: every usable training video is annotated or on its way; add more videos")
     index = 0 if newest is None else newest.index + 1
-    made = _choose(workspace, items, batch, strategy, policy, index)
+    costs = cost_model(workspace)
+    context = selection_context(workspace, index, costs.model)
+    needed = minutes_of(items, context)
+    made = choose(
+        items,
+        strategy_from(strategy),
+        policy_from(policy),
+        batch,
+        context,
+        budget=_budget(workspace, needed, minutes, money),
+        epsilon=epsilon,
+    )
+    ranks = ranks_under(items, context, [name for name in rankable(context) if name != strategy])
+    notes = [*made.notes, *context.heard]
+    if minutes is not None:
+        notes.append(costs.source)
+    place = {item: i for i, item in enumerate(items)}
     with workspace.store.transaction() as session:
-        known = {"asked": asked, "pool": made.n_pool, "notes": list(made.notes)}
+        known = {
+            "asked": asked,
+            "pool": made.n_pool,
+            "notes": notes,
+            "cost": {**asdict(costs.model), "source": costs.source},
+        }
         row = rounds.add(session, made.strategy, made.policy, settings.general.seed, known)
         for position, pick in enumerate(made.picks):
+            at = place[pick.item]
+            own = {name: int(ranks[name][at]) for name in ranks} | {
+                made.strategy if _cold(made, strategy) else strategy: pick.rank
+            }
             session.add(
                 SelectionRow(
                     round=row.index,
@@ -83,28 +137,49 @@ def select(
                     score=pick.score if math.isfinite(pick.score) else None,
                     rank=pick.rank,
                     reason=pick.reason,
+                    details={
+                        "pool": made.n_pool,
+                        "ranks": own,
+                        "minutes": round(float(needed[at]), 3),
+                        "answers": settings.task.assignments,
+                    },
                 )
             )
-    return _summary(workspace, index, list(made.notes))
+    if costs.model.recordings and not settings.selection.cost_model:
+        costs.model.save(workspace.root / COST_FILE)
+    return _summary(workspace, index, notes)
 
 
-def _choose(workspace: Workspace, items: list[Item], batch: int, strategy: str, policy: str, index: int) -> Selection:
+def _cold(made: Selection, strategy: str) -> bool:
+    """Whether a random draw stood in for the strategy that was asked for."""
+    return made.strategy != strategy.split(",")[0].strip()
+
+
+def _budget(workspace: Workspace, needed: NDArray[np.float64], minutes: float | None, money: str) -> Budget | None:
+    if minutes is not None:
+        return Budget(minutes_budget(minutes), prices(needed, workspace, "minutes"), "minutes")
+    if money:
+        return Budget(dollars_budget(money), prices(needed, workspace, "dollars"), "dollars")
+    return None
+
+
+def selection_context(workspace: Workspace, index: int, cost: CostModel | None = None) -> Context:
+    """All that strategies and policies may look at when round ``index`` is chosen."""
     with workspace.store.transaction() as session:
         classes = tuple(videos.classes(session))
         known = revisions.current(session)
         labels = {v.id: v.labels for v in videos.usable(session).values() if v.labels}
-    context = Context(
+    return Context(
         predictions=current_predictions(workspace),
         classes=classes,
         annotations=known,
         # Another seed for every round, the same for every strategy: arms that share a round share its ties.
         seed=int(fingerprint([workspace.settings.general.seed, "round", index]), 16),
         labels=labels,
-        batch=batch,
         model=_model(workspace),
         pooled=_pooled(workspace),
+        cost=cost,
     )
-    return choose(items, make_strategy(strategy), make_policy(policy), batch, context)
 
 
 def _model(workspace: Workspace) -> Callable[[], Localizer] | None:
@@ -147,13 +222,24 @@ def _summary(workspace: Workspace, index: int, notes: list[str]) -> Summary:
         "strategy": f"{row.strategy}, policy {row.policy}",
         "chosen": f"{len(chosen)} of {row.settings['pool']} videos, {seconds / 60:.1f} min",
     }
+    work = [s.details["minutes"] * s.details["answers"] for s in chosen if s.details]
+    if work and "cost" in row.settings:
+        facts["work"] = f"about {sum(work):.0f} minutes of people's time ({row.settings['cost']['source']})"
     for selection in chosen[:5]:
         facts[f"  {selection.position + 1}. {selection.video_id}"[:34]] = selection.reason
     if len(chosen) > 5:
         facts["  ..."] = f"{len(chosen) - 5} more"
     data = {
         "selected": [
-            {"video": s.video_id, "start": s.start, "end": s.end, "score": s.score, "rank": s.rank, "reason": s.reason}
+            {
+                "video": s.video_id,
+                "start": s.start,
+                "end": s.end,
+                "score": s.score,
+                "rank": s.rank,
+                "reason": s.reason,
+                **(s.details or {}),
+            }
             for s in chosen
         ]
     }

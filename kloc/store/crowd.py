@@ -31,6 +31,16 @@ class StoredAnswer:
     answer: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class StoredWork:
+    """What one parsed answer took. ``answer`` as in ``AssignmentRow``; the endpoint's clock in Unix seconds."""
+
+    item: Item
+    answer: dict[str, Any]
+    accepted_at: float | None
+    submitted_at: float | None
+
+
 def lock_ledger(session: Session) -> None:
     """Make everybody else who would write the ledger wait until this transaction has ended.
 
@@ -116,6 +126,21 @@ def answers(session: Session) -> list[StoredAnswer]:
             status=row.status,
             answer=row.answer,
         )
+        for row, hit in session.execute(query)
+        if row.answer is not None
+    ]
+
+
+def work(session: Session) -> list[StoredWork]:
+    """What every parsed answer that was not rejected took, by assignment id."""
+    query = (
+        select(AssignmentRow, HitRow)
+        .join(HitRow, HitRow.token == AssignmentRow.token)
+        .where(AssignmentRow.problem.is_(None), AssignmentRow.status != "Rejected")
+        .order_by(AssignmentRow.assignment_id)
+    )
+    return [
+        StoredWork(Item(hit.video_id, hit.start, hit.end), row.answer, row.accepted_at, row.submitted_at)
         for row, hit in session.execute(query)
         if row.answer is not None
     ]

@@ -26,6 +26,12 @@ def selections(session: Session, round_: int | None = None) -> list[SelectionRow
     return list(session.scalars(query if round_ is None else query.where(SelectionRow.round == round_)))
 
 
+def selections_of(session: Session, video_id: str) -> list[SelectionRow]:
+    """Every time a video was chosen, first to last."""
+    query = select(SelectionRow).where(SelectionRow.video_id == video_id).order_by(SelectionRow.round)
+    return list(session.scalars(query))
+
+
 def add(session: Session, strategy: str, policy: str, seed: int, settings: dict[str, Any]) -> RoundRow:
     """Open the next round."""
     index = session.scalar(select(func.count()).select_from(RoundRow)) or 0

@@ -136,6 +136,9 @@ class SelectionRow(Base):
     score: Mapped[float | None]
     rank: Mapped[int]
     reason: Mapped[str] = mapped_column(Text, default="")
+    #: {"pool": videos to choose from, "ranks": {strategy: rank}, "minutes": one worker's, estimated, "answers": of how
+    #: many workers}; NULL for what an older kloc selected.
+    details: Mapped[dict[str, Any] | None] = mapped_column(default=None)
 
 
 class HitRow(Base):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kloc.records import Item
 from kloc.selection.base import Context, Scores, Steering, Strategy
-from kloc.selection.cost import minutes_of
+from kloc.selection.cost import DEFAULT, minutes_of
 from kloc.selection.policies.base import Queue, Walk, Walker, in_order, policy
 
 
@@ -89,6 +89,7 @@ def per_minute(items: Sequence[Item], scores: Scores, context: Context) -> Score
     finite = np.isfinite(value)
     if not finite.any():
         return scores
+    context.note(f"minutes per video: {context.cost or DEFAULT}")
     rate = np.full(len(value), np.nan)
     rate[finite] = (value[finite] - value[finite].min()) / minutes_of(items, context)[finite]
     return Scores(np.where(finite, rate, value), scores.group)
