@@ -9,6 +9,8 @@ from kloc.selection.base import Context, Scores, Strategy, available, make_strat
 from kloc.selection.budget import Budget
 from kloc.selection.choose import Pick, Selection, select
 from kloc.selection.cost import CostModel
+from kloc.selection.lal import LearningActiveLearning
+from kloc.selection.mcle import MaximumConflictLabelEquality
 from kloc.selection.policies import Policy, available_policies, make_policy, policy
 from kloc.selection.random import Random
 from kloc.selection.ranks import rankable, ranks_under
@@ -21,6 +23,8 @@ __all__ = [
     "Budget",
     "Context",
     "CostModel",
+    "LearningActiveLearning",
+    "MaximumConflictLabelEquality",
     "Pick",
     "Policy",
     "Random",
