@@ -74,15 +74,18 @@ class CostModel:
         table = table[(table[:, 0] > 0) & (table[:, 1] >= 0) & (table[:, 2] >= 0)]
         if len(table) < MIN_RECORDINGS:
             raise UsageError(f"{len(table)} recorded working times are too few to learn from; {MIN_RECORDINGS} do")
-        usual = DEFAULT.minutes(table[:, 1] * 60.0, table[:, 2])
-        pace = table[:, 0] / usual
-        typical = float(np.median(pace))
-        minutes = np.minimum(pace, CAP * typical) * usual
-        design = np.column_stack([np.ones(len(table)), table[:, 1], table[:, 2]]) / usual[:, None]
+        terms = np.column_stack([np.ones(len(table)), table[:, 1], table[:, 2]])
         # A breath of the default's proportions decides what the recordings leave open (videos all equally long).
         tie = 1e-6 * math.sqrt(len(table))
-        prior = typical * np.array([DEFAULT.a, DEFAULT.b, DEFAULT.c])
-        solution, _ = nnls(np.vstack([design, tie * np.eye(3)]), np.concatenate([minutes / usual, tie * prior]))
+        usual = DEFAULT.minutes(table[:, 1] * 60.0, table[:, 2])
+        prior = np.median(table[:, 0] / usual) * np.array([DEFAULT.a, DEFAULT.b, DEFAULT.c])
+        # What is usual is first taken from the default, then from what was learned: a few steps settle it.
+        for _ in range(10):
+            pace = table[:, 0] / usual
+            typical = float(np.median(pace))
+            target = np.concatenate([np.minimum(pace, CAP * typical), tie * prior])
+            solution, _ = nnls(np.vstack([terms / usual[:, None], tie * np.eye(3)]), target)
+            usual = np.maximum(terms @ solution, SHORTEST_MIN)
         a, b, c = solution.tolist()
         return cls(a, b, c, len(table))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # selection_helpers
 
 from kloc.localizers.predictions import PredictionReader, PredictionWriter
 from kloc.records import Item, Prediction
