@@ -13,6 +13,7 @@ from kloc.errors import UsageError
 from kloc.records import Item
 from kloc.selection import Context, make_strategy
 from kloc.selection.us import UncertaintySampling, bin_counts, histogram_entropy
+from kloc.shards import Block
 
 half = st.floats(0, 1, width=16)
 # Bin edges and their neighbours are where a fast histogram goes wrong.
@@ -103,3 +104,38 @@ def test_items_are_found_by_the_protocols_id(predicted):
 def test_wrong_parameters(params):
     with pytest.raises(UsageError, match="strategy 'us'"):
         make_strategy("us", **params)
+
+
+class InMemory:
+    """Predictions of a simulation: arrays of any float type, in one block."""
+
+    def __init__(self, xs, dtype) -> None:
+        self.lengths = [len(x) for x in xs]
+        self.values = np.array([value for x in xs for value in x], dtype)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def blocks(self, identifiers, heads, block_rows=0):
+        offsets = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
+        yield Block(np.arange(len(self.lengths)), {"actionness": self.values}, {"actionness": offsets})
+
+
+odd = st.one_of(st.floats(-0.5, 1.5, width=16), st.sampled_from([-0.0, math.inf, -math.inf, math.nan]))
+
+
+@quick
+@given(xs=st.lists(st.lists(odd, max_size=12), min_size=1, max_size=6), k=st.integers(1, 6), same=st.booleans())
+def test_every_float_type_gives_the_same(xs, k, same):
+    if same:
+        xs = [xs[0]] * 3
+    items = [Item(str(i), 0.0, 1.0) for i in range(len(xs))]
+    for strategy in (UncertaintySampling(), UncertaintySampling(mode="binary", k=k)):
+        found = [
+            strategy.score(items, Context(predictions=InMemory(xs, dtype))).value for dtype in ("<f2", "<f4", "<f8")
+        ]
+        clipped = [np.clip(x, 0, 1) for x in xs]
+        slow = [slow_histogram(x, 10) if strategy.mode == "histogram" else slow_binary(list(x), k) for x in clipped]
+        slow = [math.nan if np.isnan(x).any() else value for x, value in zip(clipped, slow, strict=True)]
+        for values in found:
+            np.testing.assert_allclose(values, slow, atol=1e-12)
