@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kloc.errors import FormatError, UsageError
-from kloc.features.bank import FeatureBank
+from kloc.features.bank import FeatureBank, VideoFeatures, cleaned
 from kloc.features.settings import FeatureSettings
 from kloc.records import Grid
 
@@ -17,10 +17,13 @@ from kloc.records import Grid
 _USUAL_WIDTHS = frozenset({400, 500, 512, 768, 1024, 1280, 1408, 1536, 2048, 2304, 3072, 4096})
 
 
-def load_array(path: Path) -> NDArray[np.floating[Any]]:
-    """A feature array from a ``.npy`` file, float16/32/64 ``(T, D)``. Raises :class:`FormatError` otherwise."""
+def load_array(path: Path, *, mapped: bool = False) -> NDArray[np.floating[Any]]:
+    """A feature array from a ``.npy`` file, float16/32/64 ``(T, D)``. Raises :class:`FormatError` otherwise.
+
+    ``mapped``: its numbers are not read before somebody looks at them.
+    """
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(path, "r" if mapped else None, allow_pickle=False)
     except FileNotFoundError:
         raise FormatError(f"{path}: no such file") from None
     except (ValueError, EOFError, OSError) as error:
@@ -66,20 +69,49 @@ def import_features(
     settings = bank.settings
     if not settings.imported:
         raise UsageError(f"{bank.folder}: holds features that kloc extracted; import into another feature folder")
-    if array.ndim != 2:
-        raise FormatError(f"{video_id} ({source}): shape {array.shape}; features are (T, D), time first")
-    _refuse_transposed(video_id, array.shape, settings, None if end is None else end - start, source)
-    step, window = settings.stride / settings.fps, settings.window / settings.fps
-    grid = Grid(start + settings.offset / settings.fps, step, window, len(array))
-    covered = grid.start + (grid.count - 1) * step + window / 2
-    warning = ""
-    if end is None:
-        end = covered
-    elif abs(covered - end) > max(2.0, 0.05 * (end - start)):
-        warning = f"features end at {covered:.1f} s, the video at {end:.1f} s; check fps and stride"
+    grid, end, warning = place(video_id, array.shape, settings, start=start, end=end, source=source)
     provenance = {"decoder": "imported", "source": source, "video_sha256": None, "n_frames": None}
     info = bank.write(video_id, array, grid, start=start, end=end, provenance=provenance)
     return {**info, "warning": warning} if warning else info
+
+
+def place(
+    video_id: str,
+    shape: tuple[int, ...],
+    settings: FeatureSettings,
+    *,
+    start: float = 0.0,
+    end: float | None = None,
+    source: str = "array",
+) -> tuple[Grid, float, str]:
+    """Where in time the rows of an imported array lie, where its video ends, and a warning or "".
+
+    Arguments and errors as of :func:`import_features`.
+    """
+    if len(shape) != 2:
+        raise FormatError(f"{video_id} ({source}): shape {shape}; features are (T, D), time first")
+    _refuse_transposed(video_id, shape, settings, None if end is None else end - start, source)
+    step, window = settings.stride / settings.fps, settings.window / settings.fps
+    grid = Grid(start + settings.offset / settings.fps, step, window, shape[0])
+    covered = grid.start + (grid.count - 1) * step + window / 2
+    if end is None:
+        return grid, covered, ""
+    if abs(covered - end) > max(2.0, 0.05 * (end - start)):
+        return grid, end, f"features end at {covered:.1f} s, the video at {end:.1f} s; check fps and stride"
+    return grid, end, ""
+
+
+def read_features(
+    path: Path, video_id: str, settings: FeatureSettings, *, start: float = 0.0, end: float | None = None
+) -> tuple[VideoFeatures, str]:
+    """Features of a ``.npy`` file as a bank would give them back, without a bank, and a warning or "".
+
+    Arguments and errors as of :func:`import_features`, :class:`VideoError` where too many rows are NaN or infinite.
+    """
+    array = load_array(path)
+    grid, end, warning = place(video_id, array.shape, settings, start=start, end=end, source=path.name)
+    clean, _ = cleaned(video_id, array)
+    return VideoFeatures(video_id, clean.astype(np.float32), grid, start, end), warning
 
 
 def _refuse_transposed(
