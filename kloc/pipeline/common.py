@@ -26,6 +26,8 @@ _OWNED = {
     "propose": "proposals",
     "train": "models",
     "predict": "predictions",
+    "lal bootstrap": "models",
+    "prior": "predictions",
     "publish-hits": "crowd",
     "export": "dataset",
 }

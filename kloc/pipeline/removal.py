@@ -15,6 +15,7 @@ from kloc.crowd.client import RefusedError, call
 from kloc.errors import CrowdError, UsageError
 from kloc.files import safe_name
 from kloc.pipeline import serving
+from kloc.pipeline.knowing import LAL, PRIOR
 from kloc.pipeline.telling import Reporter
 from kloc.store import artefacts, revisions, videos
 from kloc.store.tables import ArtefactRow, HitRow, VideoRow
@@ -44,13 +45,15 @@ def remove(workspace: Workspace, video_ids: Sequence[str], reporter: Reporter) -
     for path in gone:
         path.unlink()
     if seen:
-        folders = [workspace.predictions, workspace.reports, workspace.dataset, *workspace.models.glob("*")]
+        # What LAL learned is of other classes and other videos: it has seen none of this workspace's.
+        models = [folder for folder in workspace.models.glob("*") if folder.name != LAL]
+        folders = [workspace.predictions, workspace.reports, workspace.dataset, *models]
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
     counts: dict[str, int] = {}
     with workspace.store.transaction() as session:
         if seen:
-            for stage in ("train", "predict", "evaluate"):
+            for stage in ("train", "predict", "evaluate", PRIOR):
                 artefacts.drop(session, stage)
         for video_id in video_ids:
             for hit in session.scalars(select(HitRow).where(HitRow.video_id == video_id)):

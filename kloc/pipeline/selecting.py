@@ -17,6 +17,7 @@ from kloc.localizers.base import Localizer, load_localizer
 from kloc.pipeline.common import stage
 from kloc.pipeline.costing import COST_FILE, cost_model, dollars_budget, minutes_budget, prices
 from kloc.pipeline.data import active_bank, feature_stage, open_inputs
+from kloc.pipeline.knowing import current_prior, gain_loader
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.pipeline.training import current_predictions
 from kloc.records import Item
@@ -167,8 +168,11 @@ def selection_context(workspace: Workspace, index: int, cost: CostModel | None =
     """All that strategies and policies may look at when round ``index`` is chosen."""
     with workspace.store.transaction() as session:
         classes = tuple(videos.classes(session))
-        known = revisions.current(session)
-        labels = {v.id: v.labels for v in videos.usable(session).values() if v.labels}
+        usable = videos.usable(session)
+        # What models are evaluated on is no part of what they have seen.
+        training = {v for v, video in usable.items() if video.subset == "training"}
+        known = {v: a for v, a in revisions.current(session).items() if v in training}
+        labels = {v.id: v.labels for v in usable.values() if v.labels}
     return Context(
         predictions=current_predictions(workspace),
         classes=classes,
@@ -178,6 +182,8 @@ def selection_context(workspace: Workspace, index: int, cost: CostModel | None =
         labels=labels,
         model=_model(workspace),
         pooled=_pooled(workspace),
+        prior=current_prior(workspace),
+        gain=gain_loader(workspace),
         cost=cost,
     )
 

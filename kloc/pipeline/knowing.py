@@ -1,0 +1,104 @@
+"""What selection finds of what was learned from outside: LAL's regressor and MCLE's prior, refused where stale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from kloc.errors import UsageError
+from kloc.files import fingerprint
+from kloc.localizers.predictions import PredictionReader
+from kloc.pipeline.data import Inputs, open_inputs
+from kloc.selection.lal_model import GainModel
+from kloc.shards import Block
+from kloc.store import artefacts, videos
+from kloc.store.tables import ArtefactRow
+from kloc.workspace import Workspace
+
+#: Stages of the manifest; `LAL` also names the folder of the regressor among the models.
+LAL, PRIOR = "lal", "prior"
+CURRENT = "current"
+
+
+def inputs_mark(inputs: Inputs) -> str:
+    """Changes whenever any video, its features or its proposals do."""
+    return fingerprint({v: inputs.fingerprint(v) for v in inputs.ids})
+
+
+def shared_classes(theirs: Sequence[str], ours: Sequence[str]) -> list[str]:
+    """Classes that both have, in whatever spelling of spaces, underscores and capitals."""
+    plain = {_plain(name) for name in ours}
+    return sorted(name for name in theirs if _plain(name) in plain)
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").casefold().split())
+
+
+def gain_loader(workspace: Workspace) -> Callable[[], GainModel] | None:
+    """Loads what `kloc lal bootstrap` learned, ``None`` where nothing was.
+
+    The loader raises UsageError where the workspace has come to know a class of the Knowledge-Source, or uses other
+    features.
+    """
+    row = _row(workspace, LAL)
+    if row is None:
+        return None
+
+    def load() -> GainModel:
+        gain = GainModel.load(workspace.root / (row.path or ""))
+        with workspace.store.transaction() as session:
+            names = videos.classes(session)
+        if shared := shared_classes(gain.classes, names):
+            raise UsageError(
+                f"lal was learned on {shared[0]!r}, which is a class of this workspace now; run `kloc lal bootstrap` "
+                "on other classes"
+            )
+        now = open_inputs(workspace, need_proposals=False).feature_fingerprint
+        if gain.features != now:
+            raise UsageError(
+                f"lal was learned on other features ({gain.features}) than there are now ({now}); run "
+                "`kloc lal bootstrap` again"
+            )
+        return gain
+
+    return load
+
+
+@dataclass(frozen=True)
+class CurrentPrior:
+    """The newest prior's actionness; looked at only when a strategy asks, and refused then if it is stale."""
+
+    workspace: Workspace
+    row: ArtefactRow
+
+    @cached_property
+    def _reader(self) -> PredictionReader:
+        if self.row.info["inputs"] != inputs_mark(open_inputs(self.workspace)):
+            raise UsageError(
+                "the prior was made for other videos, features or proposals than there are now; run "
+                f"`kloc prior {self.row.info['kind']}` again"
+            )
+        return PredictionReader(self.workspace.root / (self.row.path or ""))
+
+    def __len__(self) -> int:
+        return len(self._reader)
+
+    def blocks(
+        self, identifiers: Iterable[str] | None, heads: Iterable[str], block_rows: int = 262_144
+    ) -> Iterator[Block]:
+        """See `kloc.localizers.predictions.PredictionReader.blocks`."""
+        return self._reader.blocks(identifiers, heads, block_rows)
+
+
+def current_prior(workspace: Workspace) -> CurrentPrior | None:
+    """What `kloc prior` made, ``None`` where nothing was."""
+    row = _row(workspace, PRIOR)
+    return None if row is None else CurrentPrior(workspace, row)
+
+
+def _row(workspace: Workspace, stage: str) -> ArtefactRow | None:
+    with workspace.store.transaction() as session:
+        row = artefacts.get(session, stage, CURRENT)
+    return row if row is not None and row.path and (workspace.root / row.path).exists() else None
