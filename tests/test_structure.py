@@ -26,6 +26,7 @@ ROOMS = [
     {"crowd"},
     {"evaluation"},
     {"report"},
+    {"experiments"},
     {"pipeline"},
     {"cli"},
     {"__main__"},

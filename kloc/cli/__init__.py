@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from kloc.cli import crowd, dataset, learning, loop, pool
+from kloc.cli import crowd, dataset, knowledge, learning, loop, pool
 from kloc.cli.console import errors
 from kloc.errors import KlocError
 
@@ -24,6 +24,8 @@ _ORDER = [
     "propose",
     "train",
     "predict",
+    "lal",
+    "prior",
     "select",
     "crowd",
     "publish-hits",
@@ -85,7 +87,7 @@ def _root(
         os.environ["KLOC_DEBUG"] = "1"
 
 
-for module in (pool, learning, crowd, dataset, loop):
+for module in (pool, learning, knowledge, crowd, dataset, loop):
     module.register(app)
 
 
