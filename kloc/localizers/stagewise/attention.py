@@ -214,7 +214,9 @@ def _calibrate(
         owner = sample.owner(table)
         member = fold[owner][None, :] != np.arange(n_folds)[:, None]
         whole = [k for k in range(n_folds) if len(np.unique(sample.positive[member[k]])) == 2]
-        models[whole] = fit_svms(rows, sample.positive, member[whole], start=models[whole], **_solver(settings))
+        # Two numbers are read off these margins: they need not be as exact as the model itself.
+        rough = {**_solver(settings), "tolerance": 10 * settings.tolerance}
+        models[whole] = fit_svms(rows, sample.positive, member[whole], start=models[whole], **rough)
     else:
         log.warning("a single labelled video holds instances: probabilities are calibrated on training scores")
     proposals = table.rows(videos[table.asked[videos].any(axis=1)])

@@ -46,17 +46,20 @@ def train_classifier(
     settings: StageWiseSettings,
     *,
     videos: NDArray[np.int64] | None = None,
+    top: NDArray[np.int64] | None = None,
     start: Classifier | None = None,
 ) -> Classifier:
     """Train on the top-k proposals of attention that match an instance, of all videos or of some (indices).
 
     Softmax compares the classes among positives only. A background row (option) is compared with the classes
     its annotation was asked about and no others: what nobody was asked about is never taken as absent.
-    ``start`` is a classifier to begin from: the same up to the solver's tolerance, sooner.
+    ``top``: the result of `top_proposals`, where it is known. ``start`` is a classifier to begin from: the same up
+    to the solver's tolerance, sooner.
     """
     videos = table.everything if videos is None else videos
     offset = 1 if settings.background else 0
-    top = top_proposals(table, attention, videos, settings.top_k)
+    if top is None:
+        top = top_proposals(table, attention, videos, settings.top_k)
     matching, truth = _examples(table, videos, top, settings)
     blank = top[table.clear(settings, top)] if settings.background else top[:0]
     blank = blank[table.asked[table.owner[blank]].any(axis=1)]
@@ -79,8 +82,16 @@ def top_proposals(table: EncodedTable, attention: Attention, videos: NDArray[np.
         [attention.actionness(table.encoded[rows[low : low + 65_536]]) for low in range(0, len(rows), 65_536)]
         or [np.zeros(0, np.float32)]
     )
+    return best_proposals(table, actionness, videos, k)
+
+
+def best_proposals(
+    table: EncodedTable, scores: NDArray[np.floating], videos: NDArray[np.int64], k: int
+) -> NDArray[np.int64]:
+    """The ``k`` proposals of each video with the highest of ``scores``, one for each of ``table.rows(videos)``."""
+    rows = table.rows(videos)
     segments, turn = table.segments[rows], np.repeat(np.arange(len(videos)), np.diff(table.offsets)[videos])
-    order = np.lexsort((lengths(segments), segments[:, 0], -actionness.astype(np.float64), turn))
+    order = np.lexsort((lengths(segments), segments[:, 0], -scores.astype(np.float64), turn))
     return np.asarray(rows[order[place_in_group(turn[order]) < k]])
 
 

@@ -48,6 +48,21 @@ class StageWise:
         self._attention: Attention | None = None
         self._classifier: Classifier | None = None
 
+    @classmethod
+    def of(
+        cls,
+        attention: Attention,
+        classifier: Classifier | None,
+        classes: tuple[str, ...],
+        settings: StageWiseSettings,
+        feature_fingerprint: str | None = None,
+    ) -> Self:
+        """A localizer of parts that were trained elsewhere (a simulation); without a classifier it cannot predict."""
+        model = cls(settings)
+        model.classes, model.feature_fingerprint = classes, feature_fingerprint
+        model._attention, model._classifier = attention, classifier
+        return model
+
     @property
     def attention(self) -> Attention:
         """The trained attention module; raises UsageError before training."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import IO, Self
+from pathlib import Path
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,11 @@ from kloc.segments import Segments, above
 
 #: Encoded rows beyond this many bytes lie in a temporary file instead of the memory.
 MEMORY_BYTES = 2 << 30
+#: The file of encoded rows, raw float32, in a folder that holds a saved table.
+ROWS_FILE = "encoded.f32"
+#: Fields with one row per proposal and per instance, in the order of the class.
+_OF_PROPOSALS = ("segments", "encoded", "best", "matched", "inside", "usable")
+_OF_INSTANCES = ("truth", "truth_segments", "truth_labels", "truth_seen")
 #: A segment that lies in an instance by more than this looks like it to a mean (see StageWiseSettings).
 CONTAINED = 0.7
 
@@ -104,13 +111,52 @@ class EncodedTable:
         """Which of some proposals match no instance, however near: background where there is no other."""
         return self.usable[rows] & self._asked_any[rows] & ~above(self.best[rows], settings.positive_tiou)
 
+    def part(self, index: int) -> Self:
+        """The table of one video."""
+        rows = slice(int(self.offsets[index]), int(self.offsets[index + 1]))
+        truth = slice(int(self.truth_offsets[index]), int(self.truth_offsets[index + 1]))
+        arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in _OF_PROPOSALS}
+        arrays |= {name: getattr(self, name)[truth] for name in _OF_INSTANCES}
+        return type(self)(
+            video_ids=(self.video_ids[index],),
+            keys=(self.keys[index],),
+            offsets=self.offsets[index : index + 2] - self.offsets[index],
+            truth_offsets=self.truth_offsets[index : index + 2] - self.truth_offsets[index],
+            asked=self.asked[index : index + 1],
+            **arrays,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write everything into an existing folder, but rows that :meth:`join` has written there already."""
+        arrays = {name: getattr(self, name) for name in ("offsets", "truth_offsets", "asked", *_OF_INSTANCES)}
+        arrays |= {name: getattr(self, name) for name in _OF_PROPOSALS if name != "encoded"}
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        if not (folder / ROWS_FILE).exists():
+            np.ascontiguousarray(self.encoded).tofile(folder / ROWS_FILE)
+        names = {"video_ids": self.video_ids, "keys": self.keys, "width": self.encoded.shape[1]}
+        (folder / "names.json").write_text(json.dumps(names), encoding="utf-8")
+
     @classmethod
-    def join(cls, parts: Iterable[Self]) -> Self:
-        """One table of the videos of many; rows that do not fit the memory go into a temporary file.
+    def load(cls, folder: Path) -> Self:
+        """The table that :meth:`save` wrote; encoded rows stay on the disk, shared by all processes that read them."""
+        names = json.loads((folder / "names.json").read_text("utf-8"))
+        arrays = {
+            name: np.load(folder / f"{name}.npy", allow_pickle=False)
+            for name in ("offsets", "truth_offsets", "asked", *_OF_PROPOSALS, *_OF_INSTANCES)
+            if name != "encoded"
+        }
+        shape = (int(arrays["offsets"][-1]), int(names["width"]))
+        rows = np.memmap(folder / ROWS_FILE, np.float32, "r", shape=shape)
+        return cls(tuple(names["video_ids"]), tuple(names["keys"]), encoded=rows, **arrays)
+
+    @classmethod
+    def join(cls, parts: Iterable[Self], file: Path | None = None) -> Self:
+        """One table of the videos of many; rows that do not fit the memory go into a temporary file, or into ``file``.
 
         Raises MismatchError where their encodings have several widths, NoInstancesError where there is no video.
         """
-        encoded, small = _Spool(), []
+        encoded, small = _Spool(file), []
         widths = set()
         for part in parts:
             widths.add(part.encoded.shape[1])
@@ -123,22 +169,19 @@ class EncodedTable:
                 "the stage-wise localizer cannot be trained: none of 0 labelled videos holds an "
                 "instance; label videos that do"
             )
+
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in small])
+            for name in ("asked", *_OF_PROPOSALS, *_OF_INSTANCES)
+            if name != "encoded"
+        }
         return cls(
-            tuple(name for part in small for name in part.video_ids),
-            tuple(key for part in small for key in part.keys),
-            _joined_offsets([part.offsets for part in small]),
-            _joined_offsets([part.truth_offsets for part in small]),
-            np.concatenate([part.segments for part in small]),
-            encoded.whole(),
-            np.concatenate([part.best for part in small]),
-            np.concatenate([part.matched for part in small]),
-            np.concatenate([part.inside for part in small]),
-            np.concatenate([part.usable for part in small]),
-            np.concatenate([part.truth for part in small]),
-            np.concatenate([part.truth_segments for part in small]),
-            np.concatenate([part.truth_labels for part in small]),
-            np.concatenate([part.truth_seen for part in small]),
-            np.concatenate([part.asked for part in small]),
+            video_ids=tuple(name for part in small for name in part.video_ids),
+            keys=tuple(key for part in small for key in part.keys),
+            offsets=_joined_offsets([part.offsets for part in small]),
+            truth_offsets=_joined_offsets([part.truth_offsets for part in small]),
+            encoded=encoded.whole(),
+            **arrays,
         )
 
 
@@ -181,28 +224,31 @@ def _joined_offsets(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 
 class _Spool:
-    """Rows that come bit by bit, kept in memory while they fit there."""
+    """Rows that come bit by bit, kept in memory while they fit there, or in ``path`` from the start."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path | None = None) -> None:
         self._parts: list[NDArray[np.float32]] = []
         self._bytes = 0
-        self._file: IO[bytes] | None = None
+        self._limit = MEMORY_BYTES if path is None else 64 << 20
+        self._file: IO[bytes] | None = None if path is None else path.open("w+b")
         self._n_rows = self._width = 0
 
     def append(self, rows: NDArray[np.float32]) -> None:
         self._n_rows, self._width = self._n_rows + len(rows), rows.shape[1]
         self._parts.append(rows)
         self._bytes += rows.nbytes
-        if self._bytes > MEMORY_BYTES:
-            self._file = self._file or tempfile.TemporaryFile(prefix="kloc-rows-")  # noqa: SIM115 - the map keeps it
-            for part in self._parts:
-                self._file.write(np.ascontiguousarray(part).data)
-            self._parts, self._bytes = [], 0
+        if self._bytes > self._limit:
+            self._spill()
+
+    def _spill(self) -> None:
+        self._file = self._file or tempfile.TemporaryFile(prefix="kloc-rows-")  # noqa: SIM115 - the map keeps it
+        for part in self._parts:
+            self._file.write(np.ascontiguousarray(part).data)
+        self._parts, self._bytes = [], 0
 
     def whole(self) -> NDArray[np.float32]:
         if self._file is None:
             return np.concatenate(self._parts)
-        for part in self._parts:
-            self._file.write(np.ascontiguousarray(part).data)
+        self._spill()
         self._file.flush()
         return np.memmap(self._file, np.float32, "r", shape=(self._n_rows, self._width))

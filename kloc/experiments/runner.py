@@ -1,0 +1,271 @@
+"""Run the arms of an experiment on local processes, continuing whatever an earlier run has left.
+
+``OUT/experiment.json`` says what was asked, ``OUT/lab-*/`` is the prepared set, ``OUT/seed-N/`` what the arms of a seed
+share (mAP with all labels, MCLE's prior, LAL's regressor), ``OUT/arms/*.jsonl`` the journals.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kloc.engine import map_videos
+from kloc.errors import UsageError
+from kloc.experiments.arm import Bench, Pace, read_lines, run_arm
+from kloc.experiments.curves import Arm, Curve, Point
+from kloc.experiments.lab import Lab
+from kloc.experiments.lal_bootstrap import Knowledge, LalSettings, bootstrap
+from kloc.experiments.protocol import Split, make_split
+from kloc.experiments.source import AnnotatedSet
+from kloc.files import atomic_folder, atomic_write, write_json
+from kloc.localizers.stagewise.attention import train_attention
+from kloc.localizers.stagewise.platt import platt_probability
+from kloc.localizers.stagewise.svm import margins
+from kloc.selection.lal_model import GainModel
+from kloc.selection.spec import parse
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is tried. Arms may be added later; the rest of what it says must stay as it was."""
+
+    arms: tuple[Arm, ...]
+    pace: Pace = field(default_factory=Pace)
+    lal: LalSettings = field(default_factory=LalSettings)
+    knowledge_share: float = 0.25
+    initial_share: float = 0.1
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the arms, ascending."""
+        return tuple(sorted({arm.seed for arm in self.arms}))
+
+    def split(self, lab: Lab, seed: int) -> Split:
+        """Who is who with one seed."""
+        return make_split(lab, seed, knowledge_share=self.knowledge_share, initial_share=self.initial_share)
+
+    def needs(self, strategy: str, seed: int | None = None) -> bool:
+        """Whether any arm (of a seed) uses a strategy, whatever its parameters."""
+        return any(parse(a.strategy).name == strategy for a in self.arms if seed in (None, a.seed))
+
+    def fixed(self, lab: Lab) -> dict[str, Any]:
+        """All that must be the same for results to stand side by side in one folder."""
+        facts = {
+            "lab": lab.fingerprint,
+            "pace": asdict(self.pace),
+            "knowledge_share": self.knowledge_share,
+            "initial_share": self.initial_share,
+            "lal": asdict(self.lal),
+        }
+        return dict(json.loads(json.dumps(facts)))
+
+
+@dataclass
+class Outcome:
+    """What a run has to show: curves of whole and half arms, and what went wrong, one sentence each."""
+
+    curves: list[Curve]
+    gains: dict[int, GainModel]
+    problems: list[str]
+
+
+def open_folder(out: Path, experiment: Experiment, lab: Lab) -> None:
+    """Write down what is tried in ``out``; raises UsageError where it holds something else."""
+    path, wanted = out / "experiment.json", experiment.fixed(lab)
+    if path.exists():
+        known = json.loads(path.read_text("utf-8"))
+        other = sorted(key for key in wanted if known.get(key) != wanted[key])
+        if other:
+            raise UsageError(
+                f"{out} holds an experiment with another {other[0]}; results of the two cannot stand side by side: "
+                "take another --out, or delete that folder"
+            )
+        return
+    write_json(path, wanted)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A task: what the arms of a seed share. kind: "full" (mAP with all labels) or "prior" (MCLE's)."""
+
+    kind: str
+    seed: int
+
+
+class ArmWorker:
+    """Runs arms, and what they share, in one process; see `kloc.engine`."""
+
+    def __init__(self, folder: Path, out: Path, experiment: Experiment) -> None:
+        self._lab, self._out, self._experiment = Lab.open(folder), out, experiment
+        self._bench: tuple[tuple[int, float], Bench] | None = None
+
+    def process(self, task: Shared | Arm) -> None:
+        """Everything is written to the folder of the experiment."""
+        if isinstance(task, Arm):
+            run_arm(self.bench(task.seed, task.noise), task, self._experiment.pace, arm_file(self._out, task))
+        elif task.kind == "full":
+            write_json(full_file(self._out, task.seed), {"value": round(self._full(task.seed), 9)})
+        else:
+            with atomic_write(prior_file(self._out, task.seed)) as stream:
+                np.save(stream, self._prior(task.seed), allow_pickle=False)
+
+    def bench(self, seed: int, noise: float) -> Bench:
+        """What arms of that seed and noise stand on; the last one is kept."""
+        if self._bench is None or self._bench[0] != (seed, noise):
+            table, annotations = self._lab.annotated_by(noise, seed)
+            prior, gain = prior_file(self._out, seed), gain_folder(self._out, seed)
+            self._bench = (
+                (seed, noise),
+                Bench(
+                    self._lab,
+                    self._experiment.split(self._lab, seed),
+                    table,
+                    annotations,
+                    np.load(prior, allow_pickle=False) if prior.exists() else None,
+                    partial(GainModel.load, gain) if gain.exists() else None,
+                ),
+            )
+        return self._bench[1]
+
+    def _full(self, seed: int) -> float:
+        bench = self.bench(seed, 0.0)
+        return bench.value(bench.train(bench.split.pool, None, classify=True))
+
+    def _prior(self, seed: int) -> NDArray[np.float16]:
+        lab, split = self._lab, self._experiment.split(self._lab, seed)
+        prior = train_attention(lab.table, lab.settings, seed, videos=split.knowledge)
+        margin = margins(lab.table.encoded, np.append(prior.weights, prior.intercept))
+        return platt_probability(margin, prior.platt_a, prior.platt_b).astype(np.float16)
+
+
+def arm_file(out: Path, arm: Arm) -> Path:
+    """The journal of an arm."""
+    return out / "arms" / f"{arm.name}.jsonl"
+
+
+def full_file(out: Path, seed: int) -> Path:
+    """Where the mAP with all labels lies."""
+    return out / f"seed-{seed}" / "full.json"
+
+
+def prior_file(out: Path, seed: int) -> Path:
+    """Where MCLE's prior lies: actionness of every proposal of the lab."""
+    return out / f"seed-{seed}" / "prior.npy"
+
+
+def gain_folder(out: Path, seed: int) -> Path:
+    """Where LAL's regressor lies."""
+    return out / f"seed-{seed}" / "gain"
+
+
+def run(
+    experiment: Experiment,
+    source: AnnotatedSet,
+    lab: Lab,
+    out: Path,
+    *,
+    workers: int = 1,
+    stage: Callable[[str, int], Callable[[], None]] = lambda what, total: lambda: None,
+) -> Outcome:
+    """Run every arm to its end; what fails costs its own arm and is told.
+
+    ``stage(what, total)`` is told what begins and gives back what is called after each finished part.
+
+    Raises UsageError for a folder with another experiment, or sets too small for the protocol.
+    """
+    open_folder(out, experiment, lab)
+    for seed in experiment.seeds:
+        experiment.split(lab, seed)  # a set too small for the protocol is told before hours are spent
+    problems = list(lab.facts["problems"])
+    for noise, seed in sorted({(arm.noise, arm.seed) for arm in experiment.arms if arm.noise}):
+        lab.relabel(source, noise, seed)
+    worker = partial(ArmWorker, lab.folder, out, experiment)
+    shared = [Shared("full", seed) for seed in experiment.seeds if not full_file(out, seed).exists()]
+    shared += [
+        Shared("prior", seed)
+        for seed in experiment.seeds
+        if experiment.needs("mcle", seed) and not prior_file(out, seed).exists()
+    ]
+    _map(worker, shared, workers, stage("all labels", len(shared)), problems)
+    _teach(experiment, lab, out, workers, stage, problems)
+    # Small batches take longest: they go first, so that no worker is left alone with one at the end.
+    arms = sorted((arm for arm in experiment.arms if not _finished(out, arm)), key=lambda a: (a.batch, a))
+    _map(worker, arms, workers, stage("arms", len(arms)), problems)
+    return collect(experiment, out, problems)
+
+
+def _teach(
+    experiment: Experiment,
+    lab: Lab,
+    out: Path,
+    workers: int,
+    stage: Callable[[str, int], Callable[[], None]],
+    problems: list[str],
+) -> None:
+    """LAL's regressors of all seeds that need one, each from its own Knowledge-Source."""
+    seeds = [s for s in experiment.seeds if experiment.needs("lal", s) and not gain_folder(out, s).exists()]
+    if not seeds:
+        return
+    splits = [experiment.split(lab, seed) for seed in seeds]
+    sources = [Knowledge(tuple(s.knowledge.tolist()), s.knowledge_classes, s.seed) for s in splits]
+    total = len(seeds) * experiment.lal.n_splits * len(experiment.lal.shares)
+    tick = stage("teaching LAL", total)
+    for gain, seed in zip(
+        bootstrap(lab, sources, experiment.lal, workers=workers, progress=lambda *_: tick()), seeds, strict=True
+    ):
+        with atomic_folder(gain_folder(out, seed)) as folder:
+            gain.save(folder)
+        if gain.close_to_random:
+            problems.append(
+                f"seed {seed}: LAL's rank correlation on held-out splits is {gain.rank_correlation:.3f}: its order is "
+                "close to random"
+            )
+
+
+def _map(
+    worker: Callable[[], ArmWorker],
+    tasks: Sequence[Shared | Arm],
+    workers: int,
+    tick: Callable[[], None],
+    problems: list[str],
+) -> None:
+    def failed(task: Shared | Arm, why: str) -> None:
+        name = task.name if isinstance(task, Arm) else f"seed {task.seed}, {task.kind}"
+        problems.append(f"{name}: {why}")
+
+    map_videos(worker, tasks, workers=workers, on_result=lambda *_: None, on_error=failed, progress=lambda *_: tick())
+
+
+def _finished(out: Path, arm: Arm) -> bool:
+    lines = read_lines(arm_file(out, arm))
+    return bool(lines) and not lines[-1]["picked"]
+
+
+def collect(experiment: Experiment, out: Path, problems: Sequence[str] = ()) -> Outcome:
+    """What there is so far; an arm without the mAP of all labels or without a judged step shows nothing."""
+    curves = []
+    for arm in sorted(experiment.arms):
+        if not full_file(out, arm.seed).exists():
+            continue
+        full = float(json.loads(full_file(out, arm.seed).read_text("utf-8"))["value"])
+        points = tuple(
+            Point(line["labelled"], line["ratio"], line["value"], line["minutes"])
+            for line in read_lines(arm_file(out, arm))
+            if line["value"] is not None
+        )
+        if points:
+            curves.append(Curve(arm, points, full))
+    gains = {
+        seed: GainModel.load(gain_folder(out, seed)) for seed in experiment.seeds if gain_folder(out, seed).exists()
+    }
+    return Outcome(curves, gains, list(problems))

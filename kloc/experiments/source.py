@@ -1,0 +1,95 @@
+"""What an experiment is run on: annotated videos with features and proposals, wherever they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from kloc.experiments.simulated_features import SimulatedFeatures
+from kloc.files import fingerprint
+from kloc.proposals import make_generator
+from kloc.records import Dataset
+
+if TYPE_CHECKING:
+    from kloc.features.bank import VideoFeatures
+    from kloc.proposals import ProposalGenerator, Proposals
+
+
+class AnnotatedSet(Protocol):
+    """Annotated videos with features. Equal ids give equal features and proposals every time.
+
+    dataset: annotations are the truth; ids: the videos that have annotation, features and proposals, sorted.
+    simulated: whether the features are invented. problems: what was left out, in plain sentences.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dataset(self) -> Dataset: ...
+    @property
+    def ids(self) -> tuple[str, ...]: ...
+    @property
+    def feature_fingerprint(self) -> str: ...
+    @property
+    def simulated(self) -> bool: ...
+    @property
+    def problems(self) -> list[str]: ...
+
+    def features(self, video_id: str) -> VideoFeatures:
+        """Features of one video."""
+        ...
+
+    def proposals(self, video_id: str) -> Proposals:
+        """Proposals of one video."""
+        ...
+
+
+@dataclass(frozen=True)
+class SimulatedSet:
+    """Real annotations with simulated features and sliding-window proposals, at most ``cap`` a video."""
+
+    dataset: Dataset
+    generator: SimulatedFeatures
+    cap: int = 100
+
+    simulated = True
+
+    @property
+    def name(self) -> str:
+        return self.dataset.name
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        videos, known = self.dataset.videos, self.dataset.annotations
+        return tuple(sorted(v for v in known if videos[v].duration > 0))
+
+    @property
+    def feature_fingerprint(self) -> str:
+        return self.generator.fingerprint
+
+    @property
+    def problems(self) -> list[str]:
+        short = len(self.dataset.annotations) - len(self.ids)
+        return [f"{short} videos without a duration are left out"] if short else []
+
+    @cached_property
+    def _proposer(self) -> ProposalGenerator:
+        return make_generator("sliding", cap=self.cap)
+
+    def features(self, video_id: str) -> VideoFeatures:
+        return self.generator.features(self.dataset.videos[video_id], self.dataset.annotations[video_id])
+
+    def proposals(self, video_id: str) -> Proposals:
+        return self._proposer.propose(self.features(video_id))
+
+
+def fingerprint_of(source: AnnotatedSet) -> str:
+    """Changes whenever what an experiment reads of the set may change."""
+    truth = {
+        v: [a.item.start, a.item.end, [[i.start, i.end, i.label] for i in a.instances]]
+        for v in source.ids
+        for a in [source.dataset.annotations[v]]
+    }
+    subsets = {v: source.dataset.videos[v].subset for v in source.ids}
+    return fingerprint([source.name, source.feature_fingerprint, source.dataset.classes, truth, subsets])
