@@ -74,8 +74,9 @@ class SelectionConfig(_Section):
     strategy: str = Field(
         "us",
         min_length=1,
-        description='"random", "us" (uncertainty), "us-binary", "typiclust" (before there are annotations) or a '
-        'plug-in\'s name; parameters follow it: "us,bins=20".',
+        description='"random", "us" (uncertainty), "us-binary", "typiclust" (before there are annotations), "lal" '
+        '(after `kloc lal bootstrap`), "mcle" (after `kloc prior`) or a plug-in\'s name; parameters follow it: '
+        '"us,bins=20".',
     )
     policy: str = Field(
         "top",

@@ -165,19 +165,37 @@ def conflicts(now: _Collected, before: _Collected, own: NDArray[np.int64], top: 
     p, p0 = (np.clip(x, 0.0, 1.0) for x in (now.values, before.values[mine[before.owner]]))
     belief = 2 * p - 1
     conflict = -belief * (2 * p0 - 1)
-    # Of equal conflicts the higher belief counts first: the order of proposals decides nothing.
-    order = np.lexsort((-belief, -conflict, now.owner))
     length = now.length[own]
     begin = np.cumsum(length) - length
-    kept = order[np.arange(len(order)) - np.repeat(begin, length) < top]
-    owner = np.searchsorted(own, now.owner[kept])
-    count = np.bincount(owner, minlength=len(own))
-    value = np.bincount(owner, conflict[kept], minlength=len(own)) / np.maximum(count, 1)
-    side = np.bincount(owner, belief[kept], minlength=len(own)) >= 0
-    broken = np.searchsorted(own, now.owner[np.isnan(conflict)])
+    broken = np.add.reduceat(np.isnan(conflict), begin, dtype=np.int64) > 0 if len(own) else np.zeros(0, bool)
+    left = np.where(np.isnan(conflict), 0.0, conflict)
+    value, sign = np.zeros(len(own)), np.zeros(len(own))
+    for _ in range(min(top, int(length.max(initial=0)))):
+        taken, whose = _largest(left, belief, begin, length)
+        value[whose] += left[taken]
+        sign[whose] += belief[taken]
+        left[taken] = -np.inf
+    value /= np.minimum(length, top)
     value[broken] = np.nan
-    side[broken] = False
+    side = (sign >= 0) & ~broken
     return Conflicts(value + 0.0, side.astype(np.int64))
+
+
+def _largest(
+    left: NDArray[np.float64], belief: NDArray[np.float64], begin: NDArray[np.int64], length: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each video the segment with the largest conflict left, and whose it is; none where all are taken.
+
+    Of equal conflicts the higher belief counts, so that the order of proposals decides nothing. Maxima per video take a
+    quarter of the time of sorting all.
+    """
+    best = np.repeat(np.maximum.reduceat(left, begin), length)
+    held = np.where((left == best) & (best > -np.inf), belief, -np.inf)
+    surest = np.repeat(np.maximum.reduceat(held, begin), length)
+    found = np.flatnonzero((held == surest) & (held > -np.inf))
+    whose = np.searchsorted(begin, found, side="right") - 1
+    first = np.append(True, whose[1:] != whose[:-1])[: len(found)]
+    return found[first], whose[first]
 
 
 def labelled_segments(context: Context) -> tuple[int, int]:
