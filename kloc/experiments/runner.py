@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,8 +32,6 @@ from kloc.localizers.stagewise.platt import platt_probability
 from kloc.localizers.stagewise.svm import margins
 from kloc.selection.lal_model import GainModel
 from kloc.selection.spec import parse
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,8 @@ class ArmWorker:
     def process(self, task: Shared | Arm) -> None:
         """Everything is written to the folder of the experiment."""
         if isinstance(task, Arm):
-            run_arm(self.bench(task.seed, task.noise), task, self._experiment.pace, arm_file(self._out, task))
+            with _quiet():
+                run_arm(self.bench(task.seed, task.noise), task, self._experiment.pace, arm_file(self._out, task))
         elif task.kind == "full":
             write_json(full_file(self._out, task.seed), {"value": round(self._full(task.seed), 9)})
         else:
@@ -146,6 +146,18 @@ class ArmWorker:
         prior = train_attention(lab.table, lab.settings, seed, videos=split.knowledge)
         margin = margins(lab.table.encoded, np.append(prior.weights, prior.intercept))
         return platt_probability(margin, prior.platt_a, prior.platt_b).astype(np.float16)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What a campaign is warned of at every round is told once in the report of hundreds of rounds."""
+    logger = logging.getLogger("kloc")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def arm_file(out: Path, arm: Arm) -> Path:

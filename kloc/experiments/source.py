@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from kloc import seeds
 from kloc.experiments.simulated_features import SimulatedFeatures
 from kloc.files import fingerprint
+from kloc.formats import activitynet
 from kloc.proposals import make_generator
 from kloc.records import Dataset
 
@@ -82,6 +85,31 @@ class SimulatedSet:
 
     def proposals(self, video_id: str) -> Proposals:
         return self._proposer.propose(self.features(video_id))
+
+
+def simulated_set(path: Path, n_classes: int = 0, n_videos: int = 0, cap: int = 100) -> SimulatedSet:
+    """Simulated features of an ActivityNet JSON, or of a random part of it; see `part_of`.
+
+    Raises FormatError for a file that is none.
+    """
+    dataset, _ = activitynet.read(path)
+    # What a class looks like must not depend on which part of the set is used.
+    return SimulatedSet(part_of(dataset, n_classes, n_videos), SimulatedFeatures(dataset.classes), cap)
+
+
+def part_of(dataset: Dataset, n_classes: int = 0, n_videos: int = 0) -> Dataset:
+    """Some classes, and of the videos that show nothing else some, drawn at random, always the same; 0: all."""
+    names = sorted(dataset.classes)
+    if n_classes and n_classes < len(names):
+        order = seeds.generator(0, "part: classes").permutation(len(names))[:n_classes]
+        names = sorted(names[i] for i in order.tolist())
+    wanted = set(names)
+    known = dataset.annotations
+    ids = [v for v in sorted(known) if known[v].instances and {i.label for i in known[v].instances} <= wanted]
+    if n_videos and n_videos < len(ids):
+        order = seeds.generator(0, "part: videos").permutation(len(ids))[:n_videos]
+        ids = sorted(ids[i] for i in order.tolist())
+    return Dataset(tuple(names), {v: dataset.videos[v] for v in ids}, {v: known[v] for v in ids}, dataset.name)
 
 
 def fingerprint_of(source: AnnotatedSet) -> str:
