@@ -23,7 +23,8 @@ class AnnotatedSet(Protocol):
     """Annotated videos with features. Equal ids give equal features and proposals every time.
 
     dataset: annotations are the truth; ids: the videos that have annotation, features and proposals, sorted.
-    simulated: whether the features are invented. problems: what was left out, in plain sentences.
+    content: changes whenever any feature or proposal does. simulated: whether the features are invented.
+    problems: what was left out, in plain sentences.
     """
 
     @property
@@ -34,6 +35,8 @@ class AnnotatedSet(Protocol):
     def ids(self) -> tuple[str, ...]: ...
     @property
     def feature_fingerprint(self) -> str: ...
+    @property
+    def content(self) -> str: ...
     @property
     def simulated(self) -> bool: ...
     @property
@@ -70,6 +73,10 @@ class SimulatedSet:
     @property
     def feature_fingerprint(self) -> str:
         return self.generator.fingerprint
+
+    @property
+    def content(self) -> str:
+        return f"{self.generator.fingerprint} {self.cap}"
 
     @property
     def problems(self) -> list[str]:
@@ -120,4 +127,6 @@ def fingerprint_of(source: AnnotatedSet) -> str:
         for a in [source.dataset.annotations[v]]
     }
     subsets = {v: source.dataset.videos[v].subset for v in source.ids}
-    return fingerprint([source.name, source.feature_fingerprint, source.dataset.classes, truth, subsets])
+    return fingerprint(
+        [source.name, source.feature_fingerprint, source.content, source.dataset.classes, truth, subsets]
+    )

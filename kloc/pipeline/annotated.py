@@ -259,11 +259,6 @@ def _some(names: Sequence[str], limit: int = 3) -> str:
     return f"{len(names)} ({', '.join(names[:limit])}{', ...' if len(names) > limit else ''})"
 
 
-def content_of(source: AnnotatedSet) -> str:
-    """Changes whenever any feature or proposal of an annotated set does, where the set can tell."""
-    return str(getattr(source, "content", ""))
-
-
 def classes_of(source: AnnotatedSet) -> tuple[str, ...]:
     """The classes that have an instance in an annotated set, by name."""
     known = source.dataset.annotations

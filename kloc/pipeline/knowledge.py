@@ -25,7 +25,7 @@ from kloc.localizers.base import TrainingVideo, make_localizer
 from kloc.localizers.predictions import PredictionWriter
 from kloc.localizers.stagewise import Attention, EncodedTable, StageWiseSettings, train_attention
 from kloc.localizers.stagewise.encoder import encode, encode_video
-from kloc.pipeline.annotated import FeatureFolder, classes_of, content_of, open_annotated
+from kloc.pipeline.annotated import FeatureFolder, classes_of, open_annotated
 from kloc.pipeline.common import stage, track
 from kloc.pipeline.data import Inputs, open_inputs
 from kloc.pipeline.knowing import CURRENT, LAL, PRIOR, inputs_mark, shared_classes
@@ -129,7 +129,7 @@ def bootstrap(
     settings = stagewise_settings(workspace)
     known = _open(workspace, open_inputs(workspace, need_proposals=False), source, features, cap)
     seed = workspace.settings.general.seed
-    mark = fingerprint([fingerprint_of(known), content_of(known), cap, asdict(settings), asdict(lal), seed])
+    mark = fingerprint([fingerprint_of(known), known.content, cap, asdict(settings), asdict(lal), seed])
     folder = workspace.models / LAL
     with workspace.store.transaction() as session:
         before = artefacts.get(session, LAL, CURRENT)
@@ -213,7 +213,7 @@ def prior_of_knowledge(
     settings = stagewise_settings(workspace)
     inputs = open_inputs(workspace)
     known = _open(workspace, inputs, source, features, cap)
-    asked = ["knowledge", fingerprint_of(known), content_of(known), cap]
+    asked = ["knowledge", fingerprint_of(known), known.content, cap]
     problems = list(known.problems)
 
     def parts() -> Iterator[EncodedTable]:

@@ -244,8 +244,11 @@ class GainModel:
         return np.clip((values - self.mean[columns]) / self.std[columns], -LIMIT, LIMIT)
 
     def outside(self, state: Vector) -> tuple[str, ...]:
-        """Names of the columns in which a state lies outside all states it was trained on."""
-        slack = 1e-9 + 1e-9 * np.abs(self.high)
+        """Names of the columns in which a state lies well outside all states it was trained on.
+
+        Well: by more than a tenth of their range. Of some thirty directions one or the other is always a little out.
+        """
+        slack = 1e-9 + 0.1 * (self.high - self.low)
         beyond = (state < self.low - slack) | (state > self.high + slack)
         return tuple(name for name, out in zip(self.basis.names, beyond.tolist(), strict=True) if out)
 

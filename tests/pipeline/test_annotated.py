@@ -14,7 +14,7 @@ from kloc.features.bank import FeatureBank
 from kloc.features.imports import import_features, load_array
 from kloc.formats import activitynet
 from kloc.pipeline import pool
-from kloc.pipeline.annotated import FeatureFolder, classes_of, content_of, open_annotated
+from kloc.pipeline.annotated import FeatureFolder, classes_of, open_annotated
 from kloc.pipeline.telling import Silent
 from kloc.records import Dataset
 from kloc.workspace import Workspace
@@ -98,13 +98,13 @@ def test_a_workspace(tmp_path: Path) -> None:
 
 def test_content_changes_with_any_feature(parts: tuple[Path, FeatureFolder]) -> None:
     path, folder = parts
-    before = content_of(open_annotated(path, folder))
-    assert content_of(open_annotated(path, folder)) == before
-    assert content_of(open_annotated(path, folder, cap=9)) != before
+    before = open_annotated(path, folder).content
+    assert open_annotated(path, folder).content == before
+    assert open_annotated(path, folder, cap=9).content != before
     array = load_array(folder.folder / "k005.npy")
     array[0, 0] += 1
     np.save(folder.folder / "k005.npy", array)
-    assert content_of(open_annotated(path, folder)) != before
+    assert open_annotated(path, folder).content != before
 
 
 def test_what_cannot_be_used_is_left_out_and_told(parts: tuple[Path, FeatureFolder]) -> None:
