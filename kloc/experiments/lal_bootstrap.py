@@ -102,11 +102,10 @@ class StateWorker:
         pool, held_out = split_knowledge(knowledge, task.split)
         rng = seeds.generator(knowledge.seed, "lal", task.split, task.size)
         labelled = task.labelled or _draw(table, pool, labelled_size(pool, lal.shares[task.size]), rng)
-        rest = np.setdiff1d(pool, labelled)
-        if not labelled or not len(rest):
+        candidates = self.candidates_of(task, pool, labelled)
+        if not labelled or not len(candidates):
             return None
         known = np.array(labelled, np.int64)
-        candidates = np.sort(rng.permutation(rest)[: lal.candidates])
         attention = train_attention(table, self._settings, knowledge.seed, videos=known)
         judge, rows = self._judge(knowledge, task.split, held_out)
         weights = _with_each(table, self._settings, knowledge.seed, known, candidates, attention)
@@ -114,6 +113,11 @@ class StateWorker:
         quality = np.array([value(scores) for scores in many_margins(rows, weights)])
         state = self._basis[knowledge.seed].vector(attention.weights, attention.intercept, len(known), len(pool))
         return StateRows(state, _histograms(table, attention, candidates), quality[1:] - quality[0], labelled)
+
+    def candidates_of(self, task: StateTask, pool: Indices, labelled: tuple[int, ...]) -> Indices:
+        """The videos that are added, one at a time; ascending."""
+        rng = seeds.generator(task.knowledge.seed, "lal candidates", task.split, task.size)
+        return np.sort(rng.permutation(np.setdiff1d(pool, labelled))[: self._lal.candidates])
 
     def _judge(self, knowledge: Knowledge, split: int, held_out: Indices) -> tuple[AgnosticJudge, NDArray[np.float32]]:
         key = (knowledge.seed, split)
