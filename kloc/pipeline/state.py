@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from kloc.crowd import money
+from kloc.evaluation.forecast import forecast, rounds_missing
 from kloc.pipeline.common import manifest
 from kloc.pipeline.data import BANK, PROPOSALS, feature_stage
 from kloc.pipeline.selecting import pool_items
 from kloc.pipeline.telling import Summary
 from kloc.store import artefacts, crowd, meta, revisions, rounds, videos
+from kloc.store.tables import ArtefactRow
 from kloc.workspace import Workspace
 
 
@@ -54,17 +56,39 @@ def status(workspace: Workspace) -> Summary:
         facts[f"round {past.index}"] = f"{past.state}: {count} videos by {past.strategy}"
     if ledger.reserved:
         facts["money"] = str(ledger)
-    for row in sorted(evaluations.values(), key=lambda r: (r.info["round"], r.info["videos"]))[-3:]:
+    judged = sorted(evaluations.values(), key=lambda r: (r.info["round"], r.info["videos"]))
+    for row in judged[-3:]:
         for subset in ("validation", "testing"):
             if subset in row.info:
                 facts[f"mAP after {row.info['round']} rounds"] = (
                     f"{100 * row.info[subset]['mAP@0.5']:.1f} % at tIoU 0.5 on {subset}"
                 )
+    to_go, data = _labels_to_go(judged)
+    if to_go:
+        facts["labels to go"] = to_go
     problems = [f"{row.id}: {row.reason}" for row in quarantined]
     problems += [f"{video}: answer {answer} cannot be read: {why}" for answer, video, why in unreadable]
-    return Summary(
-        "status", facts, problems, _next(workspace, usable, features, proposals, known, every_round, model, pool)
-    )
+    hint = _next(workspace, usable, features, proposals, known, every_round, model, pool)
+    return Summary("status", facts, problems, hint, data)
+
+
+def _labels_to_go(judged: list[ArtefactRow]) -> tuple[str, dict[str, Any]]:
+    """The forecast in words, and for ``--json``; nothing before the first evaluation.
+
+    Only what can lie on one curve counts: evaluations on the newest one's subset, with the newest one's features.
+    """
+    if not judged:
+        return "", {}
+    newest = judged[-1].info
+    subset = "testing" if "testing" in newest else "validation"
+    same = [row.info for row in judged if subset in row.info and row.info.get("bank") == newest.get("bank")]
+    points = [(info["videos"], info[subset]["mAP@0.5"]) for info in same]
+    points = [(labelled, reached) for labelled, reached in points if labelled and 0 <= reached <= 1]  # no NaN
+    missing = rounds_missing([labelled for labelled, _ in points])
+    if missing:
+        return f"a forecast needs {missing} more round{'s' if missing > 1 else ''}", {}
+    found = forecast([labelled for labelled, _ in points], [reached for _, reached in points])
+    return str(found), {"forecast": {"subset": subset, "metric": "mAP@0.5", **found.to_json()}}
 
 
 def _next(
