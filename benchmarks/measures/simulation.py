@@ -146,7 +146,7 @@ def panels(context: Context) -> list[Figure]:
     if not context.full:
         made = [arm for arm in made if arm.strategy in ("random", "us")]
     # One by one, a step adds little: judged every time, batch 1 would spend all its time on being judged.
-    every = {batch: max(1, 16 // batch) for batch in batches}
+    every = {batch: 16 if batch == 1 else 1 for batch in batches}
     curves = []
     for pace in sorted(set(every.values()), reverse=True):
         chosen = tuple(arm for arm in made if every.get(arm.batch, 1) == pace)

@@ -20,7 +20,7 @@ from kloc.experiments.arm import Bench, Model
 from kloc.experiments.curves import Arm
 from kloc.experiments.lab import Lab
 from kloc.experiments.lal_bootstrap import BINS, Knowledge, StateTask, StateWorker, basis_of
-from kloc.experiments.runner import Experiment
+from kloc.experiments.runner import Experiment, quiet
 from kloc.localizers.stagewise.attention import train_attention
 from kloc.selection.lal_model import GainModel
 
@@ -94,6 +94,10 @@ class ProbeWorker:
 
     def process(self, probe: Probe) -> float:
         """Seconds that the part takes."""
+        with quiet():
+            return self._timed(probe)
+
+    def _timed(self, probe: Probe) -> float:
         bench, size = self._bench, probe.size
         if probe.kind == "lal":
             return self._lal(size)
@@ -142,8 +146,10 @@ def plan(experiment: Experiment, lab: Lab, *, workers: int = 1) -> Plan:
     stop = max(len(split.initial), int(np.ceil(experiment.pace.until * len(split.pool))))
     sizes = sorted({len(split.initial), (len(split.initial) + stop) // 2, stop})
     strategies = sorted({arm.strategy for arm in experiment.arms})
-    probes = [Probe("cold", stop), *(Probe(kind, size) for size in sizes for kind in ("step", "judge"))]
-    probes += [Probe("select", size, name) for name in strategies for size in sizes[:2]]
+    probes = [Probe("cold", stop)]
+    for size in sizes:  # in the order of sizes, so that a model is trained once for all that starts from it
+        probes += [Probe("step", size), Probe("judge", size)]
+        probes += [Probe("select", size, name) for name in strategies if size in sizes[:2]]
     if experiment.needs("mcle"):
         probes.append(Probe("prior", 0))
     if experiment.needs("lal"):

@@ -111,7 +111,7 @@ class ArmWorker:
     def process(self, task: Shared | Arm) -> None:
         """Everything is written to the folder of the experiment."""
         if isinstance(task, Arm):
-            with _quiet():
+            with quiet():
                 run_arm(self.bench(task.seed, task.noise), task, self._experiment.pace, arm_file(self._out, task))
         elif task.kind == "full":
             write_json(full_file(self._out, task.seed), {"value": round(self._full(task.seed), 9)})
@@ -149,7 +149,7 @@ class ArmWorker:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """What a campaign is warned of at every round is told once in the report of hundreds of rounds."""
     logger = logging.getLogger("kloc")
     before = logger.level
