@@ -196,9 +196,14 @@ def run(
     Raises UsageError for a folder with another experiment, or sets too small for the protocol.
     """
     open_folder(out, experiment, lab)
-    for seed in experiment.seeds:
-        experiment.split(lab, seed)  # a set too small for the protocol is told before hours are spent
+    # A set too small for the protocol is told before hours are spent.
+    splits = {seed: experiment.split(lab, seed) for seed in experiment.seeds}
     problems = list(lab.facts["problems"])
+    rest = min(len(split.pool) - len(split.initial) for split in splits.values())
+    problems += [
+        f"batch {batch}: only {rest} videos are left after the first labels, so one batch takes them all"
+        for batch in sorted({arm.batch for arm in experiment.arms if arm.batch > rest})
+    ]
     for noise, seed in sorted({(arm.noise, arm.seed) for arm in experiment.arms if arm.noise}):
         lab.relabel(source, noise, seed)
     worker = partial(ArmWorker, lab.folder, out, experiment)
