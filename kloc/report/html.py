@@ -106,6 +106,25 @@ class ReportData:
 
 def render_report(data: ReportData) -> str:
     """The page as one HTML text. Equal data give equal bytes."""
+    labels = sorted({bar.label for line in data.timelines for track in line.tracks for bar in track.bars})
+    if data.statistics is not None:
+        labels = [row.label for row in data.statistics.per_class] + labels
+    palette = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(dict.fromkeys(labels))}
+    curve = ""
+    if data.curves:
+        drawn = learning_curve(data.curves, x_label=data.curve_unit, y_label=data.curve_metric)
+        curve = Markup(for_page(drawn))  # our own drawing; matplotlib escapes the names in it
+    return render_page(
+        "report.html.j2",
+        data=data,
+        curve=curve,
+        curve_table=_curve_table(data.curves),
+        timelines=[_timeline(line, palette) for line in data.timelines],
+    )
+
+
+def render_page(template: str, **values: object) -> str:
+    """A page of this folder's templates, all of which stand on ``base.html.j2``; every text is escaped."""
     environment = Environment(
         loader=FileSystemLoader(str(files("kloc.report") / "templates")),
         autoescape=True,
@@ -115,20 +134,7 @@ def render_report(data: ReportData) -> str:
     )
     environment.filters["figure"] = _figure
     environment.filters["clock"] = _clock
-    labels = sorted({bar.label for line in data.timelines for track in line.tracks for bar in track.bars})
-    if data.statistics is not None:
-        labels = [row.label for row in data.statistics.per_class] + labels
-    palette = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(dict.fromkeys(labels))}
-    curve = ""
-    if data.curves:
-        drawn = learning_curve(data.curves, x_label=data.curve_unit, y_label=data.curve_metric)
-        curve = Markup(for_page(drawn))  # our own drawing; matplotlib escapes the names in it
-    return environment.get_template("report.html.j2").render(
-        data=data,
-        curve=curve,
-        curve_table=_curve_table(data.curves),
-        timelines=[_timeline(line, palette) for line in data.timelines],
-    )
+    return environment.get_template(template).render(**values)
 
 
 def _figure(value: Cell) -> str:
