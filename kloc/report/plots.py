@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from kloc.report.statistics import Pairwise
 
@@ -60,6 +60,95 @@ class Curve:
 
     name: str
     points: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line of a panel. low and high are a band, as long as ``mean``, or empty; ``slot`` picks colour and marker."""
+
+    name: str
+    x: tuple[float, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    slot: int = 0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines in one pair of axes.
+
+    published: what others report for the same, drawn hollow and dashed, in the colours of their slots.
+    level: a height to reach, with its name. percent: which axes ("x", "y", "xy") hold shares, shown as percent.
+    ticks: the only places of x that are named; log: spread x by its logarithm. small: one of several side by side.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    published: tuple[Series, ...] = ()
+    level: tuple[float, str] | None = None
+    percent: str = ""
+    ticks: tuple[float, ...] = ()
+    log: bool = False
+    small: bool = False
+    note: str = ""
+
+
+def panel_plot(panel: Panel) -> str:
+    """SVG of a panel; lines of many points are drawn without markers."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.0, 3.7) if panel.small else (7.2, 4.2))
+        axes = figure.add_subplot()
+        if panel.level is not None:
+            axes.axhline(panel.level[0], color=INK, linewidth=0.9, linestyle=(0, (1, 2)), label=panel.level[1])
+        for line in panel.series:
+            colour, marker = COLOURS[line.slot % len(COLOURS)], _MARKERS[line.slot % len(_MARKERS)]
+            if line.low and line.high:
+                axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.16, linewidth=0)
+            few = marker if len(line.x) <= 24 else None
+            axes.plot(line.x, line.mean, color=colour, marker=few, markersize=5, linewidth=2, label=line.name)
+        for i, line in enumerate(panel.published):
+            colour, marker = COLOURS[line.slot % len(COLOURS)], _MARKERS[line.slot % len(_MARKERS)]
+            axes.plot(
+                line.x, line.mean, color=colour, marker=marker, markersize=8, markerfacecolor="none",
+                markeredgewidth=1.6, linewidth=1, linestyle=(0, (4, 3)), label="_" if i else "published, by colour",
+            )  # fmt: skip
+        axes.set(xlabel=panel.x_label, ylabel=panel.y_label, ylim=_heights(panel))
+        if panel.log:
+            axes.set_xscale("log", base=2)
+        if panel.ticks:
+            axes.set_xticks(panel.ticks)
+            axes.minorticks_off()
+        if "x" in panel.percent:
+            axes.xaxis.set_major_formatter(FuncFormatter(_percent))
+        elif not panel.series or panel.ticks or panel.series[0].x[-1] >= 10:
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.6g}"))
+        if "y" in panel.percent:
+            axes.yaxis.set_major_formatter(FuncFormatter(_percent))
+        if panel.series:
+            columns = 2 if panel.small else 4
+            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncol=columns, fontsize=10, borderaxespad=0)
+        return _svg(figure, f"panel {panel.title}")
+
+
+def _heights(panel: Panel) -> tuple[float, float] | None:
+    """What to show of y: all lines whole, bands as far as they leave the lines at least half of the height."""
+    lines = [*panel.series, *panel.published]
+    means = [y for line in lines for y in line.mean] + ([panel.level[0]] if panel.level else [])
+    if not means:
+        return None
+    low, high = min(means), max(means)
+    room = max(high - low, 0.02) / 2
+    low = max(low - room, min([low, *(y for line in lines for y in line.low)]))
+    high = min(high + room, max([high, *(y for line in lines for y in line.high)]))
+    margin = 0.05 * max(high - low, 0.02)
+    return low - margin, high + margin
+
+
+def _percent(x: float, _: int = 0) -> str:
+    return f"{100 * x:.4g} %"
 
 
 def learning_curve(
