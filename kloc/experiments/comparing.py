@@ -59,10 +59,9 @@ def reference_of(curves: Sequence[Curve]) -> tuple[int, float]:
     return min(batches, key=lambda b: (-spread[b], b != _BATCH, b)), noise
 
 
-def is_finished(curve: Curve, furthest: float) -> bool:
-    """Whether a curve goes as far as the furthest; pools of different sizes stop a video earlier or later."""
-    last = curve.points[-1]
-    return last.ratio >= furthest - last.ratio / max(last.labelled, 1) - 0.005
+def goal_of(curves: Sequence[Curve]) -> float:
+    """The labelled ratio that every finished curve reaches: pools differ in size, and the last video is a whole one."""
+    return max((1 - 1 / last.labelled) * last.ratio for last in (c.points[-1] for c in curves)) - _SLACK
 
 
 @dataclass(frozen=True)
@@ -85,9 +84,9 @@ class Comparison:
         """Compare finished curves; as long as some strategy has none, all that have begun, as far as all have got."""
         batch, noise = reference
         mine = [c for c in curves if (c.arm.batch, c.arm.noise) == reference]
-        furthest = max(float(c.x[-1]) for c in mine)
+        goal = goal_of(mine)
         keys = {_key(c) for c in mine}
-        used = [c for c in mine if is_finished(c, furthest)]
+        used = [c for c in mine if c.x[-1] >= goal]
         whole = {_key(c) for c in used} == keys
         if not whole:
             # A curve of a single point has no area, and would leave the others none.

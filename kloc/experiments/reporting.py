@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kloc.experiments.comparing import LEVEL, PAPER, Comparison, Key, interval, is_finished, reference_of
+from kloc.experiments.comparing import LEVEL, PAPER, Comparison, Key, goal_of, interval, reference_of
 from kloc.experiments.curves import Curve, aligned, aulc, estimate
 from kloc.report.html import Headline
 from kloc.report.plots import Panel, Series
@@ -51,10 +51,12 @@ def simulation_data(
     """
     if not curves:
         raise ValueError("no curves to report")
+    curves = sorted(curves, key=lambda c: c.arm)  # sums differ in their last bit by the order of their terms
     found = Comparison.of(curves, reference_of(curves))
     strategies, differences = found.strategies(), found.differences()
     slots = _slots(list(found.curves))
-    short = [c for c in curves if not is_finished(c, max(float(c.x[-1]) for c in curves))]
+    goal = goal_of(curves)
+    short = [c for c in curves if c.x[-1] < goal]
     notes = [f"{len(short)} of {len(curves)} campaigns have not got to the end: {_few([c.arm.name for c in short])}"]
     return SimulationData(
         title=f"Simulated campaigns on {facts.get('set', 'an annotated set')}" + (", simulated features" * simulated),

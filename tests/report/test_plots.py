@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree.ElementTree import Element
 
 import pytest
 from defusedxml.ElementTree import fromstring
 
 from kloc.records import Annotation, Dataset, Instance, Video
-from kloc.report.plots import Curve, CurvePoint, bars, for_page, heatmap, learning_curve
+from kloc.report.plots import Curve, CurvePoint, Panel, Series, bars, for_page, heatmap, learning_curve, panel_plot
 from kloc.report.statistics import compute
 
 CURVES = (
@@ -61,3 +62,44 @@ def test_the_pages_version_has_no_fixed_ink() -> None:
     assert "#22272e" not in svg
     assert "var(--ink)" in svg
     fromstring(svg)
+
+
+PANEL = Panel(
+    "AULC by batch $x$",
+    "videos a round",
+    "AULC",
+    (Series("lal $y$", (1, 16, 256), (0.8, 0.75, 0.7), (0.7, 0.7, 0.6), (0.9, 0.8, 0.8)), Series("us", (1,), (0.5,))),
+    (Series("mcle, paper", (1, 64), (0.75, 0.65), slot=1), Series("other, paper", (1,), (0.7,))),
+    level=(0.8, "to reach"),
+    ticks=(1, 16, 256),
+    log=True,
+    percent="y",
+)
+
+
+def test_a_panel_names_its_lines_and_places_and_is_the_same_each_time() -> None:
+    svg = panel_plot(PANEL)
+    shown = _texts(svg)
+    for name in ("lal $y$", "us", "published, by colour", "to reach", "videos a round", "AULC", "16", "256", "80 %"):
+        assert name in shown
+    assert svg == panel_plot(PANEL)
+    assert shown.count("published") == 1
+
+
+def test_a_band_of_two_seeds_does_not_press_the_lines_flat() -> None:
+    calm = Series("a", (0.0, 1.0), (0.4, 0.6), (0.35, 0.55), (0.45, 0.65))
+    wild = Series("b", (0.0, 1.0), (0.4, 0.6), (-9.0, -9.0), (9.0, 9.0))
+    labels = {
+        line.name: {float(t) for t in re.findall(r"\b0\.\d+\b|\b\d\.\d\b", _texts(panel_plot(_bare(line))))}
+        for line in (calm, wild)
+    }
+    assert max(labels["a"]) <= 0.66
+    assert 0.66 < max(labels["b"]) <= 0.72
+
+
+def _bare(line: Series) -> Panel:
+    return Panel("", "", "", (line,), percent="x")
+
+
+def test_an_empty_panel_is_still_a_drawing() -> None:
+    fromstring(panel_plot(Panel("", "x", "y", ())))
