@@ -161,12 +161,12 @@ def _headline(strategies: Sequence[Strategy]) -> tuple[Headline, ...]:
 
 
 def _protocol(found: Comparison, facts: Mapping[str, str], simulated: bool) -> str:
+    sizes = "; ".join(f"{what}: {facts[what]}" for what in ("videos", "classes") if what in facts)
     parts = [
         'The protocol of the paper "What Do I Annotate Next?" (section 4.1)'
         + (f" on {facts['set']}" if "set" in facts else "")
-        + (f", with {facts['videos']} videos" if "videos" in facts else "")
-        + (f" of {facts['classes']} classes" if "classes" in facts else "")
-        + "; with each seed other classes and videos."
+        + (f" ({sizes})" if sizes else "")
+        + "; every seed draws other classes and videos."
     ]
     if simulated:
         parts.append("Annotations are real; the features are invented from them, no video was looked at.")
@@ -221,7 +221,8 @@ def _order(strategies: Sequence[Strategy], differences: Sequence[Difference], se
         f"clear of 0; clearly the other way round: {', '.join(wrong) or 'none'}."
     )
     if len(right) < len(pairs) or [s.kind for s in ranked] != [k for k in PAPER if k in of_paper]:
-        answer = f"The paper's order is not reproduced{part}."
+        answer = f"The paper's order is not reproduced{part}"
+        answer += "." if wrong else ", though no pair is clearly the other way round."
     elif len(sure) == len(pairs):
         answer = f"The paper's order is reproduced{part}."
     else:

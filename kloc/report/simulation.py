@@ -248,7 +248,7 @@ def _differences(data: SimulationData) -> Table | None:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")  # + 0.0: no minus before a zero
 
 
 def _savings(data: SimulationData, savings: Sequence[Saving]) -> Table | None:
@@ -291,7 +291,7 @@ def _worth(lesson: Lesson) -> str | None:
     if lesson.close_to_random:
         return "close to random"
     told = lesson.interval is not None and lesson.interval[0] > 0
-    return "better than a draw" if told else "cannot tell from a draw"
+    return "better than a draw" if told else "cannot tell"
 
 
 def _points(panel: Panel | None) -> Table | None:
