@@ -97,11 +97,11 @@ def aulc(curve: Curve, until: float | None = None, *, normalised: bool = False) 
     x, end = curve.x, float(curve.x[-1]) if until is None else until
     if end > x[-1] + 1e-9:
         raise ValueError(f"{curve.arm.name} ends at {x[-1]:.3f}, before {end:.3f}")
-    value = area(x, curve.y, float(x[0]), end)
     width = end - float(x[0])
-    if not normalised:
-        return value
-    return value / width if width > 0 else float(curve.y[0])
+    if width <= 0:  # pools of two seeds differ a little in size: one may begin where another curve ends
+        return float(curve.y[0]) if normalised else 0.0
+    value = area(x, curve.y, float(x[0]), end)
+    return value / width if normalised else value
 
 
 def aulc_minutes(curve: Curve, pool_minutes: float, until: float | None = None) -> float:
@@ -133,15 +133,17 @@ def relative_saving(ours: Curve, baseline: Curve, at: float) -> float | None:
     """Percent of the baseline's labels that ``ours`` saves for what the baseline reaches at the ratio ``at``.
 
     AL-STAL, eq. 11: ``(N_B - N_A) / N_B * 100``; negative where ours needs more, ``None`` where it never gets there,
-    or the baseline has no point there.
+    or the baseline has no point there. Both are counted where they first reach that value: were ``N_B`` taken at the
+    end of a plateau, two curves that wobble would each save labels against the other, and one against itself.
     """
     x = baseline.x
     if not x[0] - 1e-9 <= at <= x[-1] + 1e-9:
         return None
-    level = float(np.interp(at, x, np.maximum.accumulate(baseline.y)))
-    needed = first_reached(ours.x, ours.y, level)
+    best = np.maximum.accumulate(baseline.y)
+    level = min(float(np.interp(at, x, best)), float(best[-1]))
+    taken, needed = first_reached(x, baseline.y, level), first_reached(ours.x, ours.y, level)
     # Before the first point nobody knows: both start from the same labels.
-    return None if needed is None else 100.0 * (at - needed) / at
+    return None if taken is None or needed is None else 100.0 * (taken - needed) / taken
 
 
 class Band(NamedTuple):
