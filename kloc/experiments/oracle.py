@@ -38,20 +38,25 @@ class NoisyOracle:
         for name in ("noise", "drop", "spurious", "wrong"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"the oracle's {name} must lie between 0 and 1, not {getattr(self, name)}")
-        if self.sigma is not None and self.sigma < 0:
+        if self.sigma is not None and not self.sigma >= 0:
             raise UsageError(f"the oracle's sigma must not be below 0, it is {self.sigma}")
 
     def annotate(self, truth: Annotation, low: float, high: float, classes: Sequence[str]) -> Annotation:
-        """What the oracle says of a video that spans ``[low, high)`` seconds; without noise the truth itself."""
+        """What the oracle says of a video that spans ``[low, high)`` seconds; without noise the truth itself.
+
+        With noise, an instance wholly outside of the video is left out, and what reaches over an end is cut there.
+        """
         if not (self.noise or self.sigma or self.drop or self.spurious or self.wrong):
             return truth
         rng = seeds.generator(self.seed, "oracle", truth.item.video_id)
         sigma = self.noise / 2 if self.sigma is None else self.sigma
         said: list[Instance] = []
         for instance in truth.instances:
+            start, end = max(low, instance.start), min(high, instance.end)
+            if end <= start:
+                continue  # labels older than the video's file can name seconds that it lacks: nobody sees them
             tiou = float(np.clip(rng.normal(1 - self.noise, sigma), LOWEST_TIOU, 1.0))
             dropped, invented, mistaken = (rng.random(3) < (self.drop, self.spurious, self.wrong)).tolist()
-            start, end = max(low, instance.start), min(high, instance.end)
             moved = jitter(start, end, tiou, low, high, rng)
             others = [name for name in classes if name != instance.label]
             label = others[int(rng.integers(len(others)))] if mistaken and others else instance.label
