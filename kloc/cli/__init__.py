@@ -41,6 +41,7 @@ _ORDER = [
     "backup",
     "restore",
     "run",
+    "simulate",
     "demo",
     "detect",
 ]

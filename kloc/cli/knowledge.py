@@ -64,7 +64,7 @@ def bootstrap(
     from kloc.experiments.lal_bootstrap import LalSettings
     from kloc.pipeline import knowledge as stages
 
-    folder = _folder(features, fps, stride, offset)
+    folder = feature_folder(features, fps, stride, offset)
     lal = LalSettings(n_splits=splits, candidates=candidates, mode=mode, target=target)
     run_stage(
         workspace,
@@ -86,7 +86,7 @@ def knowledge(
     """From an annotated set of other classes."""
     from kloc.pipeline import knowledge as stages
 
-    folder = _folder(features, fps, stride, offset)
+    folder = feature_folder(features, fps, stride, offset)
     run_stage(
         workspace,
         as_json,
@@ -106,7 +106,7 @@ def web(
     run_stage(workspace, as_json, lambda w, r: stages.prior_of_web(w, lists, top=top, reporter=r))
 
 
-def _folder(
+def feature_folder(
     features: Path | None, fps: float | None, stride: float | None, offset: float | None
 ) -> FeatureFolder | None:
     from kloc.pipeline.annotated import FeatureFolder

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from kloc.cli.console import Bars, JsonOption, WorkspaceOption, console, run_stage, show
 from kloc.cli.learning import detect
+from kloc.cli.simulating import simulate
 from kloc.errors import KlocError
 from kloc.pipeline.telling import Summary
 
@@ -23,7 +24,7 @@ SHORT = "In one go"
 def register(app: typer.Typer) -> None:
     """Put this module's commands onto the command line."""
     care: list[Callable[..., None]] = [status, doctor, remove, backup, restore]
-    short: list[Callable[..., None]] = [run, demo, detect]
+    short: list[Callable[..., None]] = [run, simulate, demo, detect]
     for panel, commands in ((CARE, care), (SHORT, short)):
         for command in commands:
             app.command(command.__name__, rich_help_panel=panel)(command)

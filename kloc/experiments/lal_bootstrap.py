@@ -21,6 +21,7 @@ from kloc.engine import map_videos
 from kloc.errors import KlocError, UsageError
 from kloc.experiments.judging import AgnosticJudge
 from kloc.experiments.lab import Lab
+from kloc.experiments.quiet import quiet
 from kloc.localizers.stagewise.attention import Attention, draw_sample, train_attention
 from kloc.localizers.stagewise.settings import StageWiseSettings
 from kloc.localizers.stagewise.svm import fit_svms, many_margins
@@ -98,6 +99,10 @@ class StateWorker:
 
     def process(self, task: StateTask) -> StateRows | None:
         """Train on the labelled set, add each candidate in turn; ``None`` where the set teaches nothing."""
+        with quiet():
+            return self._tried(task)
+
+    def _tried(self, task: StateTask) -> StateRows | None:
         knowledge, lal, table = task.knowledge, self._lal, self._lab.table
         pool, held_out = split_knowledge(knowledge, task.split)
         rng = seeds.generator(knowledge.seed, "lal", task.split, task.size)

@@ -20,7 +20,8 @@ from kloc.experiments.arm import Bench, Model
 from kloc.experiments.curves import Arm
 from kloc.experiments.lab import Lab
 from kloc.experiments.lal_bootstrap import BINS, Knowledge, StateTask, StateWorker, basis_of
-from kloc.experiments.runner import Experiment, quiet
+from kloc.experiments.quiet import quiet
+from kloc.experiments.runner import Experiment
 from kloc.localizers.stagewise.attention import train_attention
 from kloc.selection.lal_model import GainModel
 

@@ -7,9 +7,7 @@ share (mAP with all labels, MCLE's prior, LAL's regressor), ``OUT/arms/*.jsonl``
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +23,7 @@ from kloc.experiments.curves import Arm, Curve, Point
 from kloc.experiments.lab import Lab
 from kloc.experiments.lal_bootstrap import Knowledge, LalSettings, bootstrap
 from kloc.experiments.protocol import Split, make_split
+from kloc.experiments.quiet import quiet
 from kloc.experiments.source import AnnotatedSet
 from kloc.files import atomic_folder, atomic_write, write_json
 from kloc.localizers.stagewise.attention import train_attention
@@ -146,18 +145,6 @@ class ArmWorker:
         prior = train_attention(lab.table, lab.settings, seed, videos=split.knowledge)
         margin = margins(lab.table.encoded, np.append(prior.weights, prior.intercept))
         return platt_probability(margin, prior.platt_a, prior.platt_b).astype(np.float16)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """What a campaign is warned of at every round is told once in the report of hundreds of rounds."""
-    logger = logging.getLogger("kloc")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def arm_file(out: Path, arm: Arm) -> Path:
