@@ -150,9 +150,8 @@ def panels(context: Context) -> list[Figure]:
     curves = []
     for pace in sorted(set(every.values()), reverse=True):
         chosen = tuple(arm for arm in made if every.get(arm.batch, 1) == pace)
-        experiment = Experiment(
-            chosen, Pace(1.0 if context.full else 0.4, pace), MANY_LESSONS if context.full else FEW_LESSONS
-        )
+        lessons = LalSettings() if context.full else FEW_LESSONS
+        experiment = Experiment(chosen, Pace(1.0 if context.full else 0.4, pace), lessons)
         curves += played(context, source, experiment, context.scratch / f"every-{pace}").curves
     end = common_end(curves)
     for strategy in dict.fromkeys(arm.strategy for arm in made):
