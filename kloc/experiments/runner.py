@@ -7,7 +7,7 @@ share (mAP with all labels, MCLE's prior, LAL's regressor), ``OUT/arms/*.jsonl``
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,9 @@ from kloc.localizers.stagewise.platt import platt_probability
 from kloc.localizers.stagewise.svm import margins
 from kloc.selection.lal_model import GainModel
 from kloc.selection.spec import parse
+
+#: A curve of fewer rounds is told to be coarse.
+FEW_ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -186,11 +189,7 @@ def run(
     # A set too small for the protocol is told before hours are spent.
     splits = {seed: experiment.split(lab, seed) for seed in experiment.seeds}
     problems = list(lab.facts["problems"])
-    rest = min(len(split.pool) - len(split.initial) for split in splits.values())
-    problems += [
-        f"batch {batch}: only {rest} videos are left after the first labels, so one batch takes them all"
-        for batch in sorted({arm.batch for arm in experiment.arms if arm.batch > rest})
-    ]
+    problems += _coarse(experiment, splits)
     for noise, seed in sorted({(arm.noise, arm.seed) for arm in experiment.arms if arm.noise}):
         lab.relabel(source, noise, seed)
     worker = partial(ArmWorker, lab.folder, out, experiment)
@@ -206,6 +205,22 @@ def run(
     arms = sorted((arm for arm in experiment.arms if not _finished(out, arm)), key=lambda a: (a.batch, a))
     _map(worker, arms, workers, stage("arms", len(arms)), problems)
     return collect(experiment, out, problems)
+
+
+def _coarse(experiment: Experiment, splits: Mapping[int, Split]) -> list[str]:
+    """What is to be said of batches that leave a curve few points."""
+    told = []
+    rest = min(len(split.pool) - len(split.initial) for split in splits.values())
+    span = min(experiment.pace.until * len(split.pool) - len(split.initial) for split in splits.values())
+    for batch in sorted({arm.batch for arm in experiment.arms}):
+        if batch > rest:
+            told.append(f"batch {batch}: only {rest} videos are left after the first labels, one batch takes them all")
+        elif batch * FEW_ROUNDS > span:
+            told.append(
+                f"batch {batch}: fewer than {FEW_ROUNDS} rounds until the end; what lies between them is guessed by a "
+                "straight line"
+            )
+    return told
 
 
 def _teach(
