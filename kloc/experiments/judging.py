@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kloc.errors import UsageError
 from kloc.evaluation.detection import THRESHOLDS, DetectionResult, judge
 from kloc.evaluation.tables import TruthTable, judged_table, truth_table
 from kloc.experiments.lab import Lab
@@ -46,7 +47,15 @@ class Judge:
 
     @classmethod
     def of(cls, lab: Lab, videos: Indices, classes: tuple[str, ...]) -> Judge:
-        """A judge by the truth of ``videos`` about ``classes``."""
+        """A judge by the truth of ``videos`` about ``classes``.
+
+        Raises UsageError for a lab whose localizer scores or thins out its detections in another way.
+        """
+        if lab.settings.score != "product" or lab.settings.nms_tiou is not None:
+            raise UsageError(
+                'simulated localizers score detections by the product and without NMS; set score = "product" and '
+                "nms_tiou = None"
+            )
         return cls(lab.table, videos, truth_of(lab, videos, classes), lab.classes, lab.settings)
 
     def __call__(self, actionness: NDArray[np.float32], classifier: Classifier) -> DetectionResult:
