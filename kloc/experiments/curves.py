@@ -32,8 +32,14 @@ class Arm:
     @property
     def name(self) -> str:
         """For files and messages."""
-        text = f"s{self.seed}-{self.strategy}-{self.policy}-b{self.batch}-n{self.noise:.3f}"
+        text = f"s{self.seed}-{self.strategy}-{self.policy}-b{self.batch}-n{spelled(self.noise, 3)}"
         return re.sub(r"[^A-Za-z0-9.+=-]+", "_", text)
+
+
+def spelled(number: float, digits: int) -> str:
+    """A number with so many decimals, or with all that it has: no two share a name."""
+    text = f"{number:.{digits}f}"
+    return text if float(text) == number else repr(float(number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kloc.errors import KlocError, UsageError
+from kloc.experiments.curves import spelled
 from kloc.experiments.oracle import NoisyOracle
 from kloc.experiments.source import AnnotatedSet, fingerprint_of
-from kloc.files import atomic_folder, fingerprint, sweep, write_json
+from kloc.files import atomic_folder, atomic_write, fingerprint, sweep, write_json
 from kloc.localizers.base import TrainingVideo
 from kloc.localizers.stagewise.encoder import encode_video, label_video
 from kloc.localizers.stagewise.settings import StageWiseSettings
 from kloc.localizers.stagewise.table import ROWS_FILE, EncodedTable
+from kloc.proposals.hygiene import NoInstancesError
 from kloc.records import Annotation, Instance, Item, Video
 
 FACTS_FILE = "lab.json"
@@ -133,14 +135,14 @@ class Lab:
                 label_video(source.features(video.id), mine.segments, mine.encoded[:0], noisy, index, self.settings)
             )
         table = EncodedTable.join(parts)
-        partial = path.with_suffix(".part.npz")
-        np.savez(partial, **{name: getattr(table, name) for name in _LABELS})
-        partial.rename(path)
+        arrays: dict[str, Any] = {name: getattr(table, name) for name in _LABELS}
+        with atomic_write(path) as stream:
+            np.savez(stream, **arrays)
 
 
 def oracle_file(noise: float, seed: int) -> str:
     """Where in the lab's folder the answers of a noisy oracle lie."""
-    return f"oracle-{noise:.4f}-{seed}.npz"
+    return f"oracle-{spelled(noise, 4)}-{seed}.npz"
 
 
 def _write(
@@ -167,7 +169,13 @@ def _write(
 
     if not source.ids:
         raise UsageError(f"{source.name}: no video has annotation, features and proposals; nothing can be tried on it")
-    table = EncodedTable.join(parts(), folder / ROWS_FILE)
+    try:
+        table = EncodedTable.join(parts(), folder / ROWS_FILE)
+    except NoInstancesError:
+        first = problems[len(source.problems)]
+        raise UsageError(
+            f"{source.name}: none of its {len(source.ids)} videos can be used; the first: {first}"
+        ) from None
     table.save(folder)
     np.save(folder / "pooled.npy", np.asarray(pooled, np.float32), allow_pickle=False)
     dataset = source.dataset

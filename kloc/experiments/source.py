@@ -122,11 +122,18 @@ def part_of(dataset: Dataset, n_classes: int = 0, n_videos: int = 0) -> Dataset:
 def fingerprint_of(source: AnnotatedSet) -> str:
     """Changes whenever what an experiment reads of the set may change."""
     truth = {
-        v: [a.item.start, a.item.end, [[i.start, i.end, i.label] for i in a.instances]]
+        v: [
+            a.item.start,
+            a.item.end,
+            [[i.start, i.end, i.label] for i in a.instances],
+            None if a.exhaustive_for is None else sorted(a.exhaustive_for),
+        ]
         for v in source.ids
         for a in [source.dataset.annotations[v]]
     }
-    subsets = {v: source.dataset.videos[v].subset for v in source.ids}
-    return fingerprint(
-        [source.name, source.feature_fingerprint, source.content, source.dataset.classes, truth, subsets]
-    )
+    about = {
+        v: [video.subset, video.start, video.end, video.labels]
+        for v in source.ids
+        for video in [source.dataset.videos[v]]
+    }
+    return fingerprint([source.name, source.feature_fingerprint, source.content, source.dataset.classes, truth, about])
