@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kloc.errors import KlocError
+from kloc.errors import KlocError, UsageError
 from kloc.experiments.curves import Arm
 from kloc.experiments.judging import Judge
 from kloc.experiments.lab import Lab
@@ -47,6 +48,14 @@ class Pace:
 
     until: float = 1.0
     eval_every: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.until <= 1 or self.eval_every < 1:
+            raise UsageError("an arm goes on until a labelled share in (0, 1] and is judged every 1 or more steps")
+
+    def stop(self, initial: int, pool: int) -> int:
+        """With how many labelled videos (or the first batch beyond) an arm ends."""
+        return min(pool, max(initial, int(np.ceil(self.until * pool - 1e-9))))
 
 
 @dataclass(frozen=True)
@@ -157,7 +166,7 @@ def run_arm(bench: Bench, arm: Arm, pace: Pace, path: Path) -> None:
     split, pool = bench.split, len(bench.split.pool)
     picked = [[bench.place[name] for name in line["picked"]] for line in lines]
     labelled = np.unique(np.concatenate([split.initial, *(np.array(p, np.int64) for p in picked)]))
-    stop = min(pool, max(len(split.initial), int(np.ceil(pace.until * pool - 1e-9))))
+    stop = pace.stop(len(split.initial), pool)
     while not lines or lines[-1]["picked"]:
         step = len(lines)
         last = len(labelled) >= stop
@@ -206,7 +215,7 @@ class Journal:
                     classifier = Classifier(saved["weights"], saved["bias"], seen, bool(saved["background"]))
                 attention = Attention(state[:-3], float(state[-3]), float(state[-2]), float(state[-1]))
                 return Model(attention, np.zeros(0, np.float32), classifier), int(saved["step"])
-        except (FileNotFoundError, ValueError, KeyError, OSError, EOFError):
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
             return None, -1
 
     def append(self, line: dict[str, Any], model: Model) -> None:
@@ -241,6 +250,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in whole]
     except ValueError as error:
         raise KlocError(f"{path}: damaged ({error}); delete it, the arm is run again") from None
-    if [line.get("step") for line in lines] != list(range(len(lines))):
+    steps = [line.get("step") if isinstance(line, dict) else None for line in lines]
+    if steps != list(range(len(lines))):
         raise KlocError(f"{path}: steps are missing or out of order; delete it, the arm is run again")
     return lines

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kloc.errors import UsageError
 from kloc.localizers.stagewise.table import EncodedTable, ranges
 from kloc.shards import Block
 
@@ -41,8 +42,13 @@ class ArrayPredictions:
     def blocks(
         self, identifiers: Iterable[str] | None, heads: Iterable[str], block_rows: int = 262_144
     ) -> Iterator[Block]:
-        """See `kloc.shards.ShardReader.blocks`."""
-        wanted = [head for head in heads if head in self._columns]
+        """See `kloc.shards.ShardReader.blocks`; in the order asked for. Raises UsageError for another head."""
+        wanted = list(heads)
+        if missing := sorted(set(wanted) - set(self._columns)):
+            raise UsageError(
+                f"a simulation predicts no {', '.join(missing)}, only {' and '.join(self._columns)}; what reads more "
+                "cannot be simulated"
+            )
         source, seen = iter(self._table.video_ids if identifiers is None else identifiers), 0
         while chunk := list(islice(source, _CHUNK)):
             places = np.array([self._place.get(name, -1) for name in chunk], np.int64)

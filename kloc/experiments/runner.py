@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kloc.engine import map_videos
-from kloc.errors import UsageError
+from kloc.errors import KlocError, UsageError
 from kloc.experiments.arm import Bench, Pace, read_lines, run_arm
 from kloc.experiments.curves import Arm, Curve, Point
 from kloc.experiments.lab import Lab
@@ -25,7 +25,7 @@ from kloc.experiments.lal_bootstrap import Knowledge, LalSettings, bootstrap
 from kloc.experiments.protocol import Split, make_split
 from kloc.experiments.quiet import quiet
 from kloc.experiments.source import AnnotatedSet
-from kloc.files import atomic_folder, atomic_write, write_json
+from kloc.files import atomic_folder, atomic_write, sweep, write_json
 from kloc.localizers.stagewise.attention import train_attention
 from kloc.localizers.stagewise.platt import platt_probability
 from kloc.localizers.stagewise.svm import margins
@@ -185,7 +185,10 @@ def run(
 
     Raises UsageError for a folder with another experiment, or sets too small for the protocol.
     """
+    if any(arm.batch < 1 for arm in experiment.arms):
+        raise UsageError("a batch holds at least 1 video")
     open_folder(out, experiment, lab)
+    sweep(out)
     # A set too small for the protocol is told before hours are spent.
     splits = {seed: experiment.split(lab, seed) for seed in experiment.seeds}
     problems = list(lab.facts["problems"])
@@ -202,7 +205,7 @@ def run(
     _map(worker, shared, workers, stage("all labels", len(shared)), problems)
     _teach(experiment, lab, out, workers, stage, problems)
     # Small batches take longest: they go first, so that no worker is left alone with one at the end.
-    arms = sorted((arm for arm in experiment.arms if not _finished(out, arm)), key=lambda a: (a.batch, a))
+    arms = sorted((arm for arm in set(experiment.arms) if not _finished(out, arm)), key=lambda a: (a.batch, a))
     _map(worker, arms, workers, stage("arms", len(arms)), problems)
     return collect(experiment, out, problems)
 
@@ -231,20 +234,24 @@ def _teach(
     stage: Callable[[str, int], Callable[[], None]],
     problems: list[str],
 ) -> None:
-    """LAL's regressors of all seeds that need one, each from its own Knowledge-Source."""
-    seeds = [s for s in experiment.seeds if experiment.needs("lal", s) and not gain_folder(out, s).exists()]
-    if not seeds:
-        return
-    splits = [experiment.split(lab, seed) for seed in seeds]
-    sources = [Knowledge(tuple(s.knowledge.tolist()), s.knowledge_classes, s.seed) for s in splits]
-    total = len(seeds) * experiment.lal.n_splits * len(experiment.lal.shares)
-    tick = stage("teaching LAL", total)
-    for gain, seed in zip(
-        bootstrap(lab, sources, experiment.lal, workers=workers, progress=lambda *_: tick()), seeds, strict=True
-    ):
+    """LAL's regressors of all seeds that need one, each from its own Knowledge-Source; without it LAL's arms fail."""
+    wanted = [seed for seed in experiment.seeds if experiment.needs("lal", seed)]
+    seeds = [seed for seed in wanted if not gain_folder(out, seed).exists()]
+    if seeds:
+        tick = stage("teaching LAL", len(seeds) * experiment.lal.n_splits * len(experiment.lal.shares))
+    for seed in seeds:  # one after the other: what is learned is kept, and a poor source costs its own seed
+        split = experiment.split(lab, seed)
+        source = Knowledge(tuple(split.knowledge.tolist()), split.knowledge_classes, split.seed)
+        try:
+            (gain,) = bootstrap(lab, [source], experiment.lal, workers=workers, progress=lambda *_: tick())
+        except KlocError as error:
+            problems.append(f"seed {seed}: LAL could not be taught: {error}")
+            continue
         with atomic_folder(gain_folder(out, seed)) as folder:
             gain.save(folder)
-        if gain.close_to_random:
+    for seed in wanted:  # told again by a run that only continues
+        folder = gain_folder(out, seed)
+        if folder.exists() and (gain := GainModel.load(folder)).close_to_random:
             problems.append(
                 f"seed {seed}: LAL's rank correlation on held-out splits is {gain.rank_correlation:.3f}: its order is "
                 "close to random"
@@ -258,28 +265,40 @@ def _map(
     tick: Callable[[], None],
     problems: list[str],
 ) -> None:
-    def failed(task: Shared | Arm, why: str) -> None:
-        name = task.name if isinstance(task, Arm) else f"seed {task.seed}, {task.kind}"
-        problems.append(f"{name}: {why}")
-
-    map_videos(worker, tasks, workers=workers, on_result=lambda *_: None, on_error=failed, progress=lambda *_: tick())
+    failed: dict[Shared | Arm, str] = {}
+    map_videos(
+        worker, tasks, workers=workers, on_result=lambda *_: None, on_error=failed.__setitem__,
+        progress=lambda *_: tick(),
+    )  # fmt: skip
+    for task in tasks:  # not in the order in which they happened to fail
+        if task in failed:
+            name = task.name if isinstance(task, Arm) else f"seed {task.seed}, {task.kind}"
+            problems.append(f"{name}: {failed[task]}")
 
 
 def _finished(out: Path, arm: Arm) -> bool:
-    lines = read_lines(arm_file(out, arm))
+    try:
+        lines = read_lines(arm_file(out, arm))
+    except KlocError:
+        return False  # the arm will say so itself
     return bool(lines) and not lines[-1]["picked"]
 
 
 def collect(experiment: Experiment, out: Path, problems: Sequence[str] = ()) -> Outcome:
     """What there is so far; an arm without the mAP of all labels or without a judged step shows nothing."""
-    curves = []
-    for arm in sorted(experiment.arms):
+    curves, told = [], list(problems)
+    for arm in sorted(set(experiment.arms)):
         if not full_file(out, arm.seed).exists():
+            continue
+        try:
+            lines = read_lines(arm_file(out, arm))
+        except KlocError as error:
+            told += [] if any(str(error) in known for known in told) else [str(error)]
             continue
         full = float(json.loads(full_file(out, arm.seed).read_text("utf-8"))["value"])
         points = tuple(
             Point(line["labelled"], line["ratio"], line["value"], line["minutes"])
-            for line in read_lines(arm_file(out, arm))
+            for line in lines
             if line["value"] is not None
         )
         if points:
@@ -287,4 +306,4 @@ def collect(experiment: Experiment, out: Path, problems: Sequence[str] = ()) -> 
     gains = {
         seed: GainModel.load(gain_folder(out, seed)) for seed in experiment.seeds if gain_folder(out, seed).exists()
     }
-    return Outcome(curves, gains, list(problems))
+    return Outcome(curves, gains, told)
