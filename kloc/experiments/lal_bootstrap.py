@@ -28,6 +28,7 @@ from kloc.localizers.stagewise.svm import fit_svms, many_margins
 from kloc.localizers.stagewise.table import EncodedTable, gather
 from kloc.selection.lal import shares_of
 from kloc.selection.lal_model import RANK_CORRELATION, GainModel, StateBasis, spearman
+from kloc.threads import one_thread
 
 Indices = NDArray[np.int64]
 #: Of a histogram of actionness, as US's.
@@ -110,9 +111,11 @@ class StateWorker:
         candidates = self.candidates_of(task, pool, labelled)
         if not labelled or not len(candidates):
             return None
+        judge, rows = self._judge(knowledge, task.split, held_out)
+        if not len(judge.truth.label):
+            return None  # nothing to find in the held-out videos: no gain can be measured by them
         known = np.array(labelled, np.int64)
         attention = train_attention(table, self._settings, knowledge.seed, videos=known)
-        judge, rows = self._judge(knowledge, task.split, held_out)
         weights = _with_each(table, self._settings, knowledge.seed, known, candidates, attention)
         value = judge.average_precision if lal.target == "detection" else judge.ranking_precision
         quality = np.array([value(scores) for scores in many_margins(rows, weights)])
@@ -203,6 +206,17 @@ def bootstrap(
 
     Raises UsageError where a Knowledge-Source is too small, KlocError where experiments fail.
     """
+    with one_thread(), quiet():  # also what is summed in this process: the same bits on any number of cores
+        return _bootstrap(lab, sources, lal, workers, progress)
+
+
+def _bootstrap(
+    lab: Lab,
+    sources: Sequence[Knowledge],
+    lal: LalSettings,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> list[GainModel]:
     for source in sources:
         if len(source.videos) < 8:
             raise UsageError(
@@ -216,11 +230,14 @@ def bootstrap(
     else:
         rounds = [[(split, size) for split in range(lal.n_splits)] for size in range(len(lal.shares))]
     for number, wanted in enumerate(rounds):
-        tasks = [
-            StateTask(source, split, size, _grown(lab, source, split, size, lal, basis, found) if number else None)
-            for source in sources
-            for split, size in wanted
-        ]
+        tasks = []
+        for source in sources:
+            taught = bool(number) and any(key[0] == source.seed for key in found)
+            gain = _regressor(lab, source, lal, basis[source.seed], found, range(lal.n_splits)) if taught else None
+            tasks += [
+                StateTask(source, split, size, _grown(lab, source, split, size, lal, gain, found))
+                for split, size in wanted
+            ]
         found |= _run(worker, tasks, workers, progress)
     return [_fitted(lab, source, lal, basis[source.seed], found) for source in sources]
 
@@ -261,14 +278,13 @@ def _grown(
     split: int,
     size: int,
     lal: LalSettings,
-    basis: Mapping[int, StateBasis],
+    gain: GainModel | None,
     found: Mapping[tuple[int, int, int], StateRows],
 ) -> tuple[int, ...] | None:
-    """The labelled set of the size before, grown by what was learned on all sets up to that size."""
+    """The labelled set of the size before, grown by what was learned on all sets up to that size (``gain``)."""
     before = found.get((source.seed, split, size - 1))
-    if before is None:
+    if gain is None or before is None:
         return None
-    gain = _regressor(lab, source, lal, basis[source.seed], found, range(lal.n_splits))
     pool, _ = split_knowledge(source, split)
     rest = np.setdiff1d(pool, before.labelled)
     known = np.array(before.labelled, np.int64)
@@ -325,7 +341,7 @@ def _fitted(
     # A pool is labelled to a tenth before LAL is asked for the first time.
     deployed = [v for size, values in correlations.items() for v in values if lal.shares[size] >= 0.1]
     every = deployed or [v for values in correlations.values() for v in values]
-    gains = np.concatenate([rows.gains for rows in mine.values()])
+    gains = np.concatenate([rows.gains for _, rows in sorted(mine.items())])  # not in the order they came in
     facts = {
         RANK_CORRELATION: round(float(np.mean(every)), 4),
         "rank_correlation_interval": _interval(every),
