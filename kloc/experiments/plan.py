@@ -144,7 +144,7 @@ def plan(experiment: Experiment, lab: Lab, *, workers: int = 1) -> Plan:
     """
     began = time.perf_counter()
     split = experiment.split(lab, experiment.seeds[0])
-    stop = max(len(split.initial), int(np.ceil(experiment.pace.until * len(split.pool))))
+    stop = experiment.pace.stop(len(split.initial), len(split.pool))
     sizes = sorted({len(split.initial), (len(split.initial) + stop) // 2, stop})
     strategies = sorted({arm.strategy for arm in experiment.arms})
     probes = [Probe("cold", stop)]
@@ -170,10 +170,12 @@ def plan(experiment: Experiment, lab: Lab, *, workers: int = 1) -> Plan:
     n_seeds = len(experiment.seeds)
     parts = [Part("all labels", _spread([taken[probes[0]] * len(split.pool) / stop] * n_seeds, workers))]
     if experiment.needs("mcle"):
-        parts.append(Part("MCLE's prior", _spread([taken[Probe("prior", 0)]] * n_seeds, workers)))
+        n_priors = sum(experiment.needs("mcle", seed) for seed in experiment.seeds)
+        parts.append(Part("MCLE's prior", _spread([taken[Probe("prior", 0)]] * n_priors, workers)))
     if experiment.needs("lal"):
         states = [taken[Probe("lal", size)] for size in range(len(experiment.lal.shares))]
-        parts.append(Part("teaching LAL", _spread(states * experiment.lal.n_splits * n_seeds, workers)))
+        n_taught = sum(experiment.needs("lal", seed) for seed in experiment.seeds)
+        parts.append(Part("teaching LAL", _spread(states * experiment.lal.n_splits, workers) * n_taught))
     arms = [_arm_seconds(arm, experiment, taken, sizes, len(split.initial), stop) for arm in experiment.arms]
     order = np.argsort([arm.batch for arm in experiment.arms], kind="stable")
     parts.append(Part("arms", _spread([arms[i] for i in order], workers)))
