@@ -9,9 +9,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # experiment_helpers
 
-from experiment_helpers import SETTINGS, small_set
+from experiment_helpers import EXPERIMENT, SETTINGS, small_set
 
 from kloc.experiments.lab import Lab
+from kloc.experiments.runner import Outcome, run
 from kloc.experiments.source import SimulatedSet
 
 
@@ -23,3 +24,11 @@ def source() -> SimulatedSet:
 @pytest.fixture(scope="module")
 def lab(source: SimulatedSet, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return Lab.prepare(tmp_path_factory.mktemp("lab"), source, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def played(source: SimulatedSet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Lab, Outcome]:
+    """`EXPERIMENT`, run in this process: its folder, lab and outcome."""
+    out = tmp_path_factory.mktemp("simulation")
+    lab = Lab.prepare(out, source, SETTINGS)
+    return out, lab, run(EXPERIMENT, source, lab, out)

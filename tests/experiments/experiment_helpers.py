@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from kloc.errors import VideoError
+from kloc.experiments.curves import Arm
+from kloc.experiments.lal_bootstrap import LalSettings
+from kloc.experiments.runner import Experiment, Outcome
 from kloc.experiments.simulated_features import Appearance, SimulatedFeatures
 from kloc.experiments.source import SimulatedSet
 from kloc.localizers.stagewise import StageWiseSettings
@@ -18,6 +22,16 @@ CLASSES = tuple(f"class {i}" for i in range(8))
 SETTINGS = StageWiseSettings(hard_negative_rounds=0, top_k=8)
 #: Louder actions than the simulated features kloc measures with: what is tested is the house, not the learning.
 LOUD = Appearance(dim=24, noise=1.2, distractors=0.4)
+LAL = LalSettings(n_splits=4, shares=(0.1, 0.3), candidates=4)
+#: Every strategy with two seeds, and with noise.
+EXPERIMENT = Experiment(
+    tuple(
+        Arm(seed, name, "top", 12, noise)
+        for name in ("lal", "mcle", "random", "us")
+        for seed, noise in ((0, 0.0), (0, 0.3), (1, 0.0))
+    ),
+    lal=LAL,
+)
 
 
 def small_dataset(n_videos: int = 96, seed: int = 0, *, empty: bool = True) -> Dataset:
@@ -93,3 +107,13 @@ def changed(source: SimulatedSet, annotations: Mapping[str, Annotation]) -> Simu
     known = source.dataset
     dataset = Dataset(known.classes, known.videos, {**known.annotations, **annotations}, known.name)
     return SimulatedSet(dataset, source.generator, source.cap)
+
+
+def told(outcome: Outcome) -> list[str]:
+    """What went wrong, without remarks on a set as small as this."""
+    return [p for p in outcome.problems if "fewer than 4 rounds" not in p and "close to random" not in p]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

@@ -6,11 +6,10 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from experiment_helpers import CLASSES, LOUD, SETTINGS, Spoilt, changed, small_dataset, small_set
+from experiment_helpers import CLASSES, LOUD, SETTINGS, Spoilt, changed, small_dataset, small_set, tree
 
 from kloc.errors import KlocError, UsageError
 from kloc.experiments.lab import FACTS_FILE, Lab, oracle_file
@@ -26,10 +25,6 @@ ARRAYS = (
     "offsets", "truth_offsets", "segments", "encoded", "best", "matched", "inside", "usable", "truth",
     "truth_segments", "truth_labels", "truth_seen", "asked",
 )  # fmt: skip
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def ended_process() -> int:
