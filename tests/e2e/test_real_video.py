@@ -3,52 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+from benchmarks.joined import Cut, clip_frames, joined_video
 from kloc.config import template
 from kloc.files import write_text
 from kloc.formats import activitynet
 from kloc.pipeline import features, loop, pool, proposals, publication, training
 from kloc.pipeline.reporting import crowd_annotations, f1_against
 from kloc.pipeline.telling import Silent
-from kloc.records import Annotation, Dataset, Instance, Video
+from kloc.records import Annotation, Dataset, Video
 from kloc.seeds import generator
-from kloc.video import open_video, probe, write_video
 from kloc.workspace import Workspace
 
 pytestmark = pytest.mark.realdata
 ACTIONS = ("Archery", "HorseRace", "Surfing")
 BACKGROUND = ("BasketballDunk", "PlayingPiano", "PlayingViolin")
-FPS, SIZE = 10, (160, 120)
-
-
-def clip_frames(path: Path) -> Iterator[np.ndarray]:
-    """A clip at 10 frames per second, by time."""
-    with open_video(path, size=SIZE) as source:
-        times = np.arange(source.timestamps[0], source.timestamps[-1], 1 / FPS)
-        yield from source.frames(np.abs(source.timestamps[:, None] - times[None]).argmin(axis=0))
-
-
-def join(clips: list[Path], out: Path) -> list[Instance]:
-    """Join clips end to end; neighbours of one class are one instance, since no boundary can be seen there."""
-    found: list[Instance] = []
-    everything: list[np.ndarray] = []
-    for clip in clips:
-        begin = len(everything) / FPS
-        everything += list(clip_frames(clip))
-        label, end = clip.parent.name, len(everything) / FPS
-        if label in ACTIONS:
-            if found and found[-1].label == label and found[-1].end == begin:
-                found[-1] = Instance(found[-1].start, end, label)
-            else:
-                found.append(Instance(begin, end, label))
-    write_video(out, everything, FPS)
-    return found
 
 
 def make_joined(folder: Path, clips: Path, per_group: int = 2) -> Dataset:
@@ -67,11 +40,8 @@ def make_joined(folder: Path, clips: Path, per_group: int = 2) -> Dataset:
             order = [*(around[i] for i in rng.permutation(len(around))[:3]), there[int(rng.integers(len(there)))]]
             order = [order[i] for i in rng.permutation(4)]
             name = f"joined_g{group}_{index}"
-            instances = join(order, folder / f"{name}.mp4")
-            found = probe(folder / f"{name}.mp4")
-            labels = tuple(sorted({i.label for i in instances}))
-            videos[name] = Video(name, found.start, found.end, labels=labels, subset=subset)
-            truth[name] = Annotation(videos[name].item, tuple(instances), None)
+            cuts = [Cut(clip_frames(p), p.parent.name if p.parent.name in ACTIONS else None) for p in order]
+            videos[name], truth[name] = joined_video(cuts, folder / f"{name}.mp4", subset)
     return Dataset(ACTIONS, videos, truth, "joined UCF101")
 
 
