@@ -58,6 +58,13 @@ def played(context: Context, source: AnnotatedSet, experiment: Experiment, out: 
     return outcome
 
 
+def finished(outcome: Outcome, experiment: Experiment) -> tuple[list[Curve], Figure]:
+    """The curves of arms that got to their end, and how many did not: one that failed must not shorten all others'."""
+    ends = [c for c in outcome.curves if c.x[-1] >= experiment.pace.until - 1e-9]
+    missing = len(experiment.arms) - len(ends)
+    return ends, Figure("arms that did not get to their end", float(missing), at_most=0.0)
+
+
 def of(curves: Sequence[Curve], strategy: str, batch: int | None = None, noise: float | None = None) -> list[Curve]:
     """The curves of one strategy (and batch, and noise), one per seed."""
     return [
@@ -71,11 +78,12 @@ def curve_figures(curves: Sequence[Curve], strategies: Sequence[str]) -> list[Fi
     """AULC and ratio to 80 % of each strategy, and its difference to random with a 95 % interval."""
     end = common_end(curves)
     figures = []
-    for strategy in strategies:
+    for strategy in (s for s in strategies if of(curves, s)):
         mine = of(curves, strategy)
         areas = estimate([aulc(c, end) for c in mine])
         reached = [ratio_to(c) for c in mine]
-        shown = [100 * r for r in reached if r is not None]
+        # A seed that never gets there counts with where it ended: the mean is then a lower bound, and says so.
+        shown = [100 * (end if r is None else r) for r in reached]
         detail: dict[str, Any] = {
             "until_ratio": round(end, 4),
             "interval": [areas.low, areas.high] if areas.n > 1 else None,
@@ -83,15 +91,12 @@ def curve_figures(curves: Sequence[Curve], strategies: Sequence[str]) -> list[Fi
             "normalised": round(estimate([aulc(c, end, normalised=True) for c in mine]).mean, 4),
         }
         figures.append(Figure(f"{strategy}: AULC", round(areas.mean, 4), detail=detail))
-        if shown:
-            note = {"per_seed": [None if r is None else round(100 * r, 1) for r in reached]}
-            figures.append(
-                Figure(
-                    f"{strategy}: labels to 80 % of the full mAP", round(sum(shown) / len(shown), 1), "%", detail=note
-                )
-            )
+        note = {"per_seed": [None if r is None else round(100 * r, 1) for r in reached]}
+        unit = "% or more" if None in reached else "%"
+        mean = round(sum(shown) / len(shown), 1)
+        figures.append(Figure(f"{strategy}: labels to 80 % of the full mAP", mean, unit, detail=note))
     for strategy in strategies:
-        if strategy == "random" or not of(curves, "random"):
+        if strategy == "random" or not of(curves, "random") or not of(curves, strategy):
             continue
         gap = paired_difference(of(curves, strategy), of(curves, "random"), end)
         detail = {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.harness import Context, Figure, load_average, measure
 from benchmarks.memory import MemoryWatch
-from benchmarks.simulations import SETTINGS, activitynet, curve_figures, full_figure, invented, of, played
+from benchmarks.simulations import SETTINGS, activitynet, curve_figures, finished, full_figure, invented, of, played
 from kloc.experiments.arm import Pace
-from kloc.experiments.curves import Arm, aulc, common_end, estimate
+from kloc.experiments.curves import Arm, aulc, common_end, estimate, paired_difference
 from kloc.experiments.lab import Lab
 from kloc.experiments.lal_bootstrap import LalSettings
 from kloc.experiments.plan import plan
@@ -86,6 +87,7 @@ def protocol(context: Context) -> list[Figure]:
         "calibrated_s": round(planned.calibrated_s, 1),
         "load_1min": load,
     }
+    curves, missing = finished(outcome, experiment)
     error = 100 * abs(planned.seconds - taken) / taken
     full = context.full
     hours = round((prepared + taken) / 3600, 3)
@@ -93,8 +95,9 @@ def protocol(context: Context) -> list[Figure]:
         Figure("whole protocol", hours, "h", at_most=2.0 if full else None, detail=detail),
         Figure("memory, shared pages counted once", round(memory.peak / 2**30, 2), "GiB", at_most=12e9 / 2**30),
         Figure("error of the plan", round(error, 1), "%", at_most=30.0 if full else None),
-        full_figure(outcome.curves, bounded=full),
-        *curve_figures(outcome.curves, [s for s in STRATEGIES if of(outcome.curves, s)]),
+        missing,
+        full_figure(curves, bounded=full),
+        *curve_figures(curves, STRATEGIES),
         *(Figure(f"LAL: rank correlation, seed {seed}", gain.rank_correlation or 0.0, detail=dict(gain.facts))
           for seed, gain in outcome.gains.items()),
     ]  # fmt: skip
@@ -114,11 +117,13 @@ def strategies(context: Context) -> list[Figure]:
     )
     outcome = played(context, source, experiment)
     correlations = {seed: gain.rank_correlation for seed, gain in outcome.gains.items()}
-    learned = estimate([value for value in correlations.values() if value is not None])
+    learned = estimate([value for value in correlations.values() if value is not None] or [float("nan")])
+    curves, missing = finished(outcome, experiment)
     generator = SimulatedFeatures(source.dataset.classes).fingerprint
     return [
-        full_figure(outcome.curves, bounded=context.full),
-        *curve_figures(outcome.curves, STRATEGIES),
+        missing,
+        full_figure(curves, bounded=context.full),
+        *curve_figures(curves, STRATEGIES),
         Figure(
             "LAL: rank correlation with the gain, held-out splits",
             round(learned.mean, 4),
@@ -152,19 +157,30 @@ def panels(context: Context) -> list[Figure]:
         chosen = tuple(arm for arm in made if every.get(arm.batch, 1) == pace)
         lessons = LalSettings() if context.full else FEW_LESSONS
         experiment = Experiment(chosen, Pace(1.0 if context.full else 0.4, pace), lessons)
-        curves += played(context, source, experiment, context.scratch / f"every-{pace}").curves
+        outcome = played(context, source, experiment, context.scratch / f"every-{pace}")
+        done, missing = finished(outcome, experiment)
+        curves += done
+        figures.append(replace(missing, name=f"{missing.name}, judged every {pace} rounds"))
     end = common_end(curves)
     for strategy in dict.fromkeys(arm.strategy for arm in made):
         for name, values in (("batch", batches), ("noise", noises)):
-            row = {}
+            row: dict[str, dict[str, Any]] = {}
             for value in values:
                 mine = of(curves, strategy, int(value), 0.0) if name == "batch" else of(curves, strategy, 16, value)
                 if mine:
                     found = estimate([aulc(c, end) for c in mine])
-                    row[str(value)] = [round(found.mean, 4), *([round(found.low, 4), round(found.high, 4)]
-                                                               if found.n > 1 else [])]  # fmt: skip
+                    row[str(value)] = {"aulc": round(found.mean, 4)}
+                    if found.n > 1:
+                        row[str(value)]["interval_95"] = [round(found.low, 4), round(found.high, 4)]
+                    # A straight line between few points lowers every strategy alike: the difference does not show it.
+                    same = of(curves, "random", mine[0].arm.batch, mine[0].arm.noise)
+                    if strategy != "random" and same:
+                        gap = paired_difference(mine, same, end)
+                        row[str(value)]["minus_random"] = round(gap.mean, 4)
+                        if gap.n > 1:
+                            row[str(value)]["minus_random_95"] = [round(gap.low, 4), round(gap.high, 4)]
             if len(row) > 1:
-                ends, areas = list(row), [found[0] for found in row.values()]
+                ends, areas = list(row), [cell["aulc"] for cell in row.values()]
                 detail = {f"aulc_by_{name}": row, "seeds": seeds}
                 what = f"{strategy}: AULC from {name} {ends[0]} to {ends[-1]}"
                 figures.append(Figure(what, round(areas[-1] - areas[0], 4), "change", detail=detail))

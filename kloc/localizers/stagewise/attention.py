@@ -73,10 +73,12 @@ def train_attention(
         )
     w = None if start is None else np.append(start.weights, start.intercept)
     sample: Sample | None = None
+    rows = np.zeros((0, table.encoded.shape[1]), np.float32)
     for turn in range(settings.hard_negative_rounds + 1):
         drawn = draw_sample(table, videos, settings, seed, turn, w if turn else None)
         if drawn.positive.all() or not drawn.positive.any():
             break  # no negative is hard any more
+        del rows  # never two samples in memory
         sample, rows = drawn, drawn.rows(table)
         w = fit_svm(rows, sample.positive, start=w, **_solver(settings))
     if sample is None or w is None:
@@ -166,7 +168,7 @@ def _hard(
     table: EncodedTable, candidates: NDArray[np.int64], keys: NDArray[np.uint64], limit: NDArray[np.int64], w: Vector
 ) -> NDArray[np.int64]:
     """Of each video the hardest candidates (margin above -1) and some at random."""
-    score = margins(gather(table, ("encoded", candidates)), w)
+    score = _margins_of(table, candidates, w)
     n_random = np.round(RANDOM_SHARE * limit).astype(np.int64)
     owner = table.owner[candidates]
     segments = table.segments[candidates]
@@ -175,6 +177,13 @@ def _hard(
     rest = np.ones(len(candidates), np.bool_)
     rest[hard] = False
     return np.concatenate([candidates[hard], _first(table, candidates[rest], keys[rest], n_random)])
+
+
+def _margins_of(table: EncodedTable, proposals: NDArray[np.int64], w: Vector) -> Vector:
+    """Margins ``(n,)`` of some proposals, without a copy of all their rows."""
+    size = 8192
+    parts = [margins(table.encoded[proposals[low : low + size]], w) for low in range(0, len(proposals), size)]
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def _random_keys(
@@ -226,7 +235,7 @@ def _calibrate(
     scores = np.empty(len(proposals))
     own = fold[table.owner[proposals]]
     for k in range(n_folds):
-        scores[own == k] = margins(gather(table, ("encoded", proposals[own == k])), models[k])
+        scores[own == k] = _margins_of(table, proposals[own == k], models[k])
     return fit_platt(scores, above(table.best[proposals], settings.positive_tiou))
 
 
