@@ -142,7 +142,7 @@ def panels(context: Context) -> list[Figure]:
         return []
     batches = (1, 4, 16, 64, 256) if context.full else (8, 64)
     noises = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5) if context.full else (0.0, 0.3)
-    seeds = 3 if context.full else 1
+    seeds = 2 if context.full else 1
     figures = []
     made = [
         *(arm for batch in batches for arm in arms(STRATEGIES, seeds, batch, first_seed=context.seed)),
