@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from kloc.errors import KlocError, UsageError
 from kloc.experiments.curves import Arm
 from kloc.experiments.judging import Judge
 from kloc.experiments.lab import Lab
-from kloc.experiments.predictions import ArrayPredictions
+from kloc.experiments.predictions import ArrayPredictions, Classes
 from kloc.experiments.protocol import Split
 from kloc.files import atomic_write, fingerprint
 from kloc.localizers.stagewise.attention import Attention, train_attention
@@ -35,7 +36,7 @@ from kloc.records import Annotation, Item
 from kloc.selection.base import Context
 from kloc.selection.choose import Selection
 from kloc.selection.choose import select as choose
-from kloc.selection.cost import DEFAULT
+from kloc.selection.cost import DEFAULT, CostModel
 from kloc.selection.lal_model import GainModel
 from kloc.selection.spec import policy_from, strategy_from
 
@@ -60,11 +61,15 @@ class Pace:
 
 @dataclass(frozen=True)
 class Model:
-    """What a step has trained. actionness: float32 ``(N,)``, of every proposal of the table."""
+    """What a step has trained. actionness: float32 ``(N,)``, of every proposal of the table.
+
+    classified: whether the classifier is of this step; else it is the newest one before, for the next to begin from.
+    """
 
     attention: Attention
     actionness: NDArray[np.float32]
     classifier: Classifier | None = None
+    classified: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Bench:
     """What the arms of one seed and noise share. ``table`` and ``annotations`` are as the oracle made them.
 
     prior: actionness of every proposal by a model of the Knowledge-Source, for MCLE; gain: loads LAL's regressor.
+    cost: what annotating a video takes.
     """
 
     lab: Lab
@@ -80,6 +86,7 @@ class Bench:
     annotations: tuple[Annotation, ...]
     prior: NDArray[np.floating] | None = None
     gain: Callable[[], GainModel] | None = None
+    cost: CostModel = DEFAULT
 
     @cached_property
     def judge(self) -> Judge:
@@ -95,7 +102,7 @@ class Bench:
     def minutes(self) -> NDArray[np.float64]:
         """Estimated minutes that annotating each video of the lab takes, ``(V,)``: by its true number of instances."""
         seconds = np.array([video.duration for video in self.lab.videos])
-        return DEFAULT.minutes(seconds, np.diff(self.lab.table.truth_offsets).astype(np.float64))
+        return self.cost.minutes(seconds, np.diff(self.lab.table.truth_offsets).astype(np.float64))
 
     @cached_property
     def labels(self) -> dict[str, tuple[str, ...]]:
@@ -112,16 +119,17 @@ class Bench:
         # One sweep over all rows of the file is faster than picking out those of the pool.
         margin = margins(self.table.encoded, np.append(attention.weights, attention.intercept))
         actionness = platt_probability(margin, attention.platt_a, attention.platt_b).astype(np.float32)
-        old = None if before is None else before.classifier
-        if not classify:
-            return Model(attention, actionness, old)
-        top = best_proposals(self.table, actionness[self.table.rows(labelled)], labelled, settings.top_k)
-        n_classes = len(self.lab.classes)
-        return Model(
-            attention,
-            actionness,
-            train_classifier(self.table, attention, n_classes, settings, videos=labelled, top=top, start=old),
+        model = Model(attention, actionness, None if before is None else before.classifier)
+        return self.classify(model, labelled) if classify else model
+
+    def classify(self, model: Model, labelled: Indices) -> Model:
+        """The model with a classifier of its own, trained from the one that it has inherited."""
+        table, settings = self.table, self.lab.settings
+        top = best_proposals(table, model.actionness[table.rows(labelled)], labelled, settings.top_k)
+        classifier = train_classifier(
+            table, model.attention, len(self.lab.classes), settings, videos=labelled, top=top, start=model.classifier
         )
+        return replace(model, classifier=classifier, classified=True)
 
     def value(self, model: Model) -> float:
         """Average mAP on Testing; 0 where there is nothing to find."""
@@ -134,26 +142,43 @@ class Bench:
         """What is still to be labelled."""
         return [self.lab.items[index] for index in np.setdiff1d(self.split.pool, labelled).tolist()]
 
-    def select(self, arm: Arm, model: Model, labelled: Indices, step: int) -> Selection:
-        """The next batch; a strategy that cannot work raises, as it would in a campaign."""
+    def select(self, arm: Arm, model: Model, labelled: Indices, step: int) -> tuple[Selection, Model]:
+        """The next batch, and the model: with a classifier of its own where class probabilities were read.
+
+        A strategy that cannot work raises, as it would in a campaign.
+        """
+        lab, now = self.lab, model
+
+        def classifier() -> Classifier:
+            nonlocal now
+            if not now.classified:  # a step that is not judged, and something that asks for classes
+                now = self.classify(now, labelled)
+            assert now.classifier is not None
+            return now.classifier
+
         context = Context(
-            predictions=ArrayPredictions(self.table, model.actionness),
+            predictions=ArrayPredictions(
+                self.table, model.actionness, Classes(lab.classes, lab.settings, classifier)
+            ),
             classes=self.split.classes,
-            annotations={self.lab.videos[i].id: self.annotations[i] for i in labelled.tolist()},
+            annotations={lab.videos[i].id: self.annotations[i] for i in labelled.tolist()},
             labels=self.labels,
             seed=int(fingerprint([self.split.seed, "round", step]), 16),
             batch=arm.batch,
-            model=partial(
-                StageWise.of, model.attention, model.classifier, self.lab.classes, self.lab.settings,
-                self.lab.facts["features"],
+            # An older step's classifier is not this model's: better none than one that looks right.
+            model=lambda: StageWise.of(
+                now.attention, now.classifier if now.classified else None, lab.classes, lab.settings,
+                lab.facts["features"],
             ),
             pooled=self._pooled,
-            prior=None if self.prior is None else ArrayPredictions(self.lab.table, self.prior),
+            prior=None if self.prior is None else ArrayPredictions(lab.table, self.prior),
             gain=self.gain,
+            cost=self.cost,
         )  # fmt: skip
-        return choose(
+        chosen = choose(
             self.pool_items(labelled), strategy_from(arm.strategy), policy_from(arm.policy), arm.batch, context
         )
+        return chosen, now
 
     def _pooled(self, items: Any) -> NDArray[np.float32]:
         return self.lab.pooled[[self.place[item.video_id] for item in items]]
@@ -172,7 +197,10 @@ def run_arm(bench: Bench, arm: Arm, pace: Pace, path: Path) -> None:
         last = len(labelled) >= stop
         judged = last or step % pace.eval_every == 0
         model = bench.train(labelled, model, classify=judged)
-        chosen = [] if last else [item.video_id for item in bench.select(arm, model, labelled, step).items]
+        chosen: list[str] = []
+        if not last:
+            selection, model = bench.select(arm, model, labelled, step)
+            chosen = [item.video_id for item in selection.items]
         line = {
             "step": step,
             "labelled": len(labelled),
@@ -223,6 +251,9 @@ class Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as stream:
             stream.write((json.dumps(line) + "\n").encode())
+            # On the disk before the state is: a power cut must not leave a state whose line is lost.
+            stream.flush()
+            os.fsync(stream.fileno())
         attention, classifier = model.attention, model.classifier
         nothing = np.zeros(0)
         buffer = io.BytesIO()

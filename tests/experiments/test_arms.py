@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import pytest
 from experiment_helpers import EXPERIMENT, SETTINGS, told, tree
 
 from kloc.errors import KlocError, UsageError
+from kloc.experiments import arm as arm_module
 from kloc.experiments.arm import Bench, Journal, Pace, read_lines, run_arm
 from kloc.experiments.curves import Arm
 from kloc.experiments.lab import Lab
 from kloc.experiments.protocol import make_split
 from kloc.experiments.runner import arm_file, run
+from kloc.selection.cost import CostModel
 from kloc.threads import one_thread
 
 # -- what arms do -----------------------------------------------------------------------------------------------
@@ -244,6 +247,96 @@ def test_how_often_an_arm_is_judged_changes_nothing_it_chooses(bench, tmp_path) 
             assert one["picked"] == other["picked"]
             is_last = one is found[1][-1]
             assert (other["value"] is None) == (other["step"] % every != 0 and not is_last)
+
+
+def lines_of(bench: Bench, arm: Arm, pace: Pace, path: Path) -> list[dict]:
+    with one_thread():
+        run_arm(bench, arm, pace, path)
+    return read_lines(path)
+
+
+@pytest.mark.parametrize("policy", ["diverse,method=badge", "class-quota"])
+def test_what_reads_classes_can_be_simulated_also_where_a_step_is_not_judged(bench, tmp_path, monkeypatch, policy):
+    bare = replace(bench, lab=replace(bench.lab, videos=tuple(replace(v, labels=()) for v in bench.lab.videos)))
+    arm = Arm(0, "us", policy, 9, 0.0)
+    trained: list[int] = []
+    classify = Bench.classify
+    monkeypatch.setattr(
+        Bench, "classify", lambda self, model, known: (trained.append(len(known)), classify(self, model, known))[1]
+    )
+    found = {every: lines_of(bare, arm, Pace(eval_every=every), tmp_path / f"{every}.jsonl") for every in (1, 3)}
+    sizes = [line["labelled"] for line in found[1]]
+    assert trained == sizes * 2  # once a step, judged or not
+    assert [line["picked"] for line in found[1]] == [line["picked"] for line in found[3]]
+    assert [line["value"] for line in found[3]] == [
+        line["value"] if i % 3 == 0 or i == len(sizes) - 1 else None for i, line in enumerate(found[1])
+    ]
+    top = lines_of(bare, replace(arm, policy="top"), Pace(), tmp_path / "top.jsonl")
+    assert [line["picked"] for line in top] != [line["picked"] for line in found[1]]
+
+
+def test_only_what_reads_classes_trains_a_classifier_between_judged_steps(bench, tmp_path, monkeypatch) -> None:
+    trained: list[int] = []
+    classify = Bench.classify
+    monkeypatch.setattr(
+        Bench, "classify", lambda self, model, known: (trained.append(len(known)), classify(self, model, known))[1]
+    )
+    # Videos have labels here: class-quota need not ask the model.
+    lines = lines_of(bench, Arm(0, "us", "class-quota", 9, 0.0), Pace(eval_every=3), tmp_path / "a.jsonl")
+    assert trained == [line["labelled"] for line in lines if line["value"] is not None]
+
+
+def test_an_arm_that_reads_classes_ends_with_the_same_bytes_after_a_kill(bench, tmp_path) -> None:
+    arm, pace, whole = Arm(0, "us", "diverse,method=badge", 9, 0.0), Pace(eval_every=3), tmp_path / "whole.jsonl"
+    lines_of(bench, arm, pace, whole)
+    after, append = {}, Journal.append
+
+    def stop(self, line, model) -> None:
+        append(self, line, model)
+        after[line["step"]] = model
+        if line["step"] == 1:
+            raise RuntimeError("killed")
+
+    path = tmp_path / "again.jsonl"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "append", stop)
+        with pytest.raises(RuntimeError, match="killed"), one_thread():
+            run_arm(bench, arm, pace, path)
+    assert after[1].classified
+    lines_of(bench, arm, pace, path)
+    assert path.read_bytes() == whole.read_bytes()
+    assert state_of(path).read_bytes() == state_of(whole).read_bytes()
+
+
+def test_a_line_is_on_the_disk_before_its_state_is_written(bench, tmp_path, monkeypatch) -> None:
+    path, done = tmp_path / "a.jsonl", []
+    sync, keep = os.fsync, arm_module.atomic_write
+
+    def synced(number: int) -> None:
+        if os.fstat(number).st_ino == path.stat().st_ino:
+            done.append(("line", path.read_bytes().count(b"\n")))
+        sync(number)
+
+    def kept(target, *args, **more):
+        if target == state_of(path):
+            done.append(("state", path.read_bytes().count(b"\n")))
+        return keep(target, *args, **more)
+
+    monkeypatch.setattr(arm_module.os, "fsync", synced)
+    monkeypatch.setattr(arm_module, "atomic_write", kept)
+    run_arm(bench, Arm(0, "random", "top", 30, 0.0), Pace(), path)
+    assert done == [(what, n) for n in (1, 2, 3) for what in ("line", "state")]
+
+
+def test_minutes_are_those_of_the_cost_model(bench, tmp_path) -> None:
+    told = replace(bench, cost=CostModel(3.0, 0.0, 0.0))
+    lines = lines_of(told, Arm(0, "us", "cost-aware", 9, 0.0), Pace(until=0.5), tmp_path / "a.jsonl")
+    assert [line["minutes"] for line in lines] == [3.0 * line["labelled"] for line in lines]
+    # What costs the same everywhere leaves the order to the score; kloc's default prefers short videos.
+    usual = lines_of(bench, Arm(0, "us", "cost-aware", 9, 0.0), Pace(until=0.5), tmp_path / "b.jsonl")
+    top = lines_of(bench, Arm(0, "us", "top", 9, 0.0), Pace(until=0.5), tmp_path / "c.jsonl")
+    assert [line["picked"] for line in lines] == [line["picked"] for line in top]
+    assert [line["picked"] for line in usual] != [line["picked"] for line in top]
 
 
 @pytest.mark.parametrize(
