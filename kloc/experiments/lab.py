@@ -89,7 +89,7 @@ class Lab:
         A video whose features cannot be used is left out and told in ``facts["problems"]``.
         Raises UsageError where nothing is left.
         """
-        name = fingerprint([fingerprint_of(source), asdict(settings)])
+        name = lab_fingerprint(source, settings)
         folder = root / f"lab-{name}"
         if (folder / FACTS_FILE).exists():
             return cls.open(folder)
@@ -120,24 +120,39 @@ class Lab:
             for annotation, low, high in zip(self.annotations, bounds[:-1], bounds[1:], strict=True)
         )
 
-    def relabel(self, source: AnnotatedSet, noise: float, seed: int) -> None:
-        """Let the noisy oracle annotate every video once, for all arms of a seed (`annotated_by` reads it)."""
-        path = self.folder / oracle_file(noise, seed)
-        if noise == 0 or path.exists():
+    def is_relabelled(self, noise: float, seed: int) -> bool:
+        """Whether the oracle with that noise has annotated already; one without noise need not."""
+        return noise == 0 or (self.folder / oracle_file(noise, seed)).exists()
+
+    def relabel(
+        self, source: AnnotatedSet, noise: float, seed: int, advance: Callable[[], None] = lambda: None
+    ) -> None:
+        """Let the noisy oracle annotate every video once, for all arms of a seed (`annotated_by` reads it).
+
+        ``advance`` is called after each video.
+        """
+        if self.is_relabelled(noise, seed):
             return
-        oracle = NoisyOracle(noise, seed)
-        index = {name: i for i, name in enumerate(self.classes)}
-        parts = []
-        for at, (video, annotation) in enumerate(zip(self.videos, self.annotations, strict=True)):
-            mine = self.table.part(at)
-            noisy = oracle.annotate(annotation, video.start, video.end, self.classes)
-            parts.append(
-                label_video(source.features(video.id), mine.segments, mine.encoded[:0], noisy, index, self.settings)
-            )
+        path, oracle, parts = self.folder / oracle_file(noise, seed), NoisyOracle(noise, seed), []
+        for at in range(len(self.videos)):
+            parts.append(self.said_by(oracle, source, at))
+            advance()
         table = EncodedTable.join(parts)
         arrays: dict[str, Any] = {name: getattr(table, name) for name in _LABELS}
         with atomic_write(path) as stream:
             np.savez(stream, **arrays)
+
+    def said_by(self, oracle: NoisyOracle, source: AnnotatedSet, at: int) -> EncodedTable:
+        """What the oracle makes of the video with index ``at``: its part of the table, without encoded segments."""
+        video, mine = self.videos[at], self.table.part(at)
+        noisy = oracle.annotate(self.annotations[at], video.start, video.end, self.classes)
+        index = {name: i for i, name in enumerate(self.classes)}
+        return label_video(source.features(video.id), mine.segments, mine.encoded[:0], noisy, index, self.settings)
+
+
+def lab_fingerprint(source: AnnotatedSet, settings: StageWiseSettings) -> str:
+    """The fingerprint of the lab that `Lab.prepare` makes or opens, known before anything is encoded."""
+    return fingerprint([fingerprint_of(source), asdict(settings)])
 
 
 def oracle_file(noise: float, seed: int) -> str:

@@ -12,6 +12,8 @@ from kloc.errors import UsageError
 from kloc.experiments.lab import Lab
 
 Indices = NDArray[np.int64]
+#: A smaller pool leaves a strategy nothing to choose.
+SMALLEST_POOL = 10
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,10 @@ def make_split(lab: Lab, seed: int, *, knowledge_share: float = 0.25, initial_sh
     """Split classes by a seeded shuffle, then videos by their classes and subsets.
 
     The pool is the training videos of the Selection's classes, Testing its validation (and testing) videos; where
-    there are fewer than two such, a quarter of the pool drawn at random. Videos with classes of both sides are in
-    no part. A video without instances goes by its labels, or without labels to the Selection.
+    there are fewer than two such, a quarter of the pool drawn at random. Where the set's subsets leave a pool of
+    fewer than `SMALLEST_POOL`, they are not heeded: Testing is a quarter of all, drawn at random. Videos with
+    classes of both sides are in no part. A video without instances goes by its labels, or without labels to the
+    Selection.
 
     Raises UsageError for sets too small to be split.
     """
@@ -60,14 +64,16 @@ def make_split(lab: Lab, seed: int, *, knowledge_share: float = 0.25, initial_sh
             pool.append(index)
         else:
             testing.append(index)
+    if len(pool) < SMALLEST_POOL:  # subsets of another meaning, or none at all
+        pool, testing = sorted([*pool, *testing]), []
     if len(testing) < 2:
         order = seeds.generator(seed, "testing").permutation(len(pool))
         held_out = {pool[i] for i in order[: len(pool) // 4].tolist()}
         testing, pool = sorted({*testing, *held_out}), [index for index in pool if index not in held_out]
-    if len(pool) < 10 or len(testing) < 2 or len(knowledge) < 4:
+    if len(pool) < SMALLEST_POOL or len(testing) < 2 or len(knowledge) < 4:
         raise UsageError(
             f"{lab.facts['name']}: too few videos for an experiment: {len(knowledge)} to learn from, {len(pool)} to "
-            f"select from, {len(testing)} to test on; at least 4, 10 and 2 are needed"
+            f"select from, {len(testing)} to test on; at least 4, {SMALLEST_POOL} and 2 are needed"
         )
     order = seeds.generator(seed, "initial").permutation(len(pool))
     n_initial = max(2, round(initial_share * len(pool)))

@@ -53,11 +53,15 @@ class AnnotatedSet(Protocol):
 
 @dataclass(frozen=True)
 class SimulatedSet:
-    """Real annotations with simulated features and sliding-window proposals, at most ``cap`` a video."""
+    """Real annotations with simulated features and sliding-window proposals, at most ``cap`` a video.
+
+    left_out: what of the annotations was left out already, in plain sentences.
+    """
 
     dataset: Dataset
     generator: SimulatedFeatures
     cap: int = 100
+    left_out: tuple[str, ...] = ()
 
     simulated = True
 
@@ -81,7 +85,7 @@ class SimulatedSet:
     @property
     def problems(self) -> list[str]:
         short = len(self.dataset.annotations) - len(self.ids)
-        return [f"{short} videos without a duration are left out"] if short else []
+        return [*self.left_out, *([f"{short} videos without a duration are left out"] if short else [])]
 
     @cached_property
     def _proposer(self) -> ProposalGenerator:
@@ -101,22 +105,35 @@ def simulated_set(path: Path, n_classes: int = 0, n_videos: int = 0, cap: int = 
     """
     dataset, _ = activitynet.read(path)
     # What a class looks like must not depend on which part of the set is used.
-    return SimulatedSet(part_of(dataset, n_classes, n_videos), SimulatedFeatures(dataset.classes), cap)
+    bare = sum(not annotation.instances for annotation in dataset.annotations.values())
+    told = f"{bare} videos without instances are left out: they are of no class, and some classes were asked for"
+    left_out = (told,) if bare and _is_part(dataset, n_classes) else ()
+    return SimulatedSet(part_of(dataset, n_classes, n_videos), SimulatedFeatures(dataset.classes), cap, left_out)
 
 
 def part_of(dataset: Dataset, n_classes: int = 0, n_videos: int = 0) -> Dataset:
-    """Some classes, and of the videos that show nothing else some, drawn at random, always the same; 0: all."""
+    """Some classes, and of the videos that show nothing else some, drawn at random, always the same; 0: all.
+
+    Videos without instances show no class: they are kept where all classes are.
+    """
     names = sorted(dataset.classes)
-    if n_classes and n_classes < len(names):
+    some = _is_part(dataset, n_classes)
+    if some:
         order = seeds.generator(0, "part: classes").permutation(len(names))[:n_classes]
         names = sorted(names[i] for i in order.tolist())
     wanted = set(names)
     known = dataset.annotations
-    ids = [v for v in sorted(known) if known[v].instances and {i.label for i in known[v].instances} <= wanted]
+    ids = [v for v in sorted(known) if {i.label for i in known[v].instances} <= wanted]
+    if some:
+        ids = [v for v in ids if known[v].instances]
     if n_videos and n_videos < len(ids):
         order = seeds.generator(0, "part: videos").permutation(len(ids))[:n_videos]
         ids = sorted(ids[i] for i in order.tolist())
     return Dataset(tuple(names), {v: dataset.videos[v] for v in ids}, {v: known[v] for v in ids}, dataset.name)
+
+
+def _is_part(dataset: Dataset, n_classes: int) -> bool:
+    return 0 < n_classes < len(dataset.classes)
 
 
 def fingerprint_of(source: AnnotatedSet) -> str:

@@ -12,11 +12,11 @@ import pytest
 from experiment_helpers import CLASSES, LOUD, SETTINGS, Spoilt, changed, small_dataset, small_set, tree
 
 from kloc.errors import KlocError, UsageError
-from kloc.experiments.lab import FACTS_FILE, Lab, oracle_file
+from kloc.experiments.lab import FACTS_FILE, Lab, lab_fingerprint, oracle_file
 from kloc.experiments.oracle import NoisyOracle
-from kloc.experiments.protocol import make_split
 from kloc.experiments.simulated_features import SimulatedFeatures
-from kloc.experiments.source import SimulatedSet, fingerprint_of, part_of
+from kloc.experiments.source import SimulatedSet, fingerprint_of, part_of, simulated_set
+from kloc.formats import activitynet
 from kloc.localizers.base import TrainingSet, TrainingVideo
 from kloc.localizers.stagewise.encoder import encode_training
 from kloc.records import Annotation, Dataset, Instance, Video
@@ -164,9 +164,24 @@ def test_a_part_of_a_set_is_always_the_same_and_shows_nothing_else() -> None:
     for annotation in part.annotations.values():
         assert annotation.instances
         assert {i.label for i in annotation.instances} <= set(part.classes)
-    whole = part_of(known)
-    assert set(whole.annotations) == {v for v, a in known.annotations.items() if a.instances}
+    assert all(part_of(known, n) == replace(known, classes=tuple(sorted(known.classes))) for n in (0, 8, 9))
     assert set(part_of(known, 3).annotations) > set(part.annotations)
+
+
+def test_videos_without_instances_are_kept_or_told_of(tmp_path) -> None:
+    known = small_dataset(96)
+    bare = {v for v, a in known.annotations.items() if not a.instances}
+    assert len(bare) == 5
+    activitynet.write(tmp_path / "small.json", known)
+    whole = simulated_set(tmp_path / "small.json")
+    assert bare < set(whole.ids)
+    assert whole.problems == []
+    some = simulated_set(tmp_path / "small.json", 3)
+    assert not bare & set(some.ids)
+    assert len(some.problems) == 1
+    assert some.problems[0].startswith("5 videos without instances are left out")
+    # Some of all videos: drawn from those without instances as well.
+    assert bare & set(simulated_set(tmp_path / "small.json", 0, 80).ids)
 
 
 def test_proposals_and_features_of_a_video_do_not_depend_on_the_part() -> None:
@@ -177,107 +192,6 @@ def test_proposals_and_features_of_a_video_do_not_depend_on_the_part() -> None:
     assert np.array_equal(whole.features(some).features, part.features(some).features)
     assert np.array_equal(whole.proposals(some).segments, part.proposals(some).segments)
     assert len(part.proposals(some)) <= 20
-
-
-# -- splits -----------------------------------------------------------------------------------------------------
-
-
-def labels_of(lab: Lab, index: int) -> set[str]:
-    return {i.label for i in lab.annotations[index].instances} or set(lab.videos[index].labels)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_parts_share_neither_videos_nor_classes(lab, seed) -> None:
-    split = make_split(lab, seed)
-    assert len(split.knowledge_classes) == 2
-    assert set(split.knowledge_classes) | set(split.classes) == set(CLASSES)
-    assert not set(split.knowledge_classes) & set(split.classes)
-    parts = [split.knowledge, split.pool, split.testing]
-    together = np.concatenate(parts)
-    assert len(np.unique(together)) == len(together) == 96
-    for part in (*parts, split.initial):
-        assert part.tolist() == sorted(part.tolist())
-    assert set(split.initial.tolist()) <= set(split.pool.tolist())
-    assert len(split.initial) == round(0.1 * len(split.pool))
-    assert all(labels_of(lab, i) <= set(split.knowledge_classes) for i in split.knowledge.tolist())
-    assert all(labels_of(lab, i) <= set(split.classes) for i in [*split.pool.tolist(), *split.testing.tolist()])
-    assert {lab.videos[i].subset for i in split.pool.tolist()} == {"training"}
-    assert {lab.videos[i].subset for i in split.testing.tolist()} == {"validation"}
-    assert {lab.videos[i].subset for i in split.knowledge.tolist()} == {"training", "validation"}
-
-
-def test_splits_depend_on_the_seed_alone(lab) -> None:
-    one, again, other = make_split(lab, 3), make_split(lab, 3), make_split(lab, 4)
-    for name in ("knowledge", "pool", "testing", "initial"):
-        assert np.array_equal(getattr(one, name), getattr(again, name))
-    assert one.knowledge_classes != other.knowledge_classes or not np.array_equal(one.initial, other.initial)
-    assert len({make_split(lab, seed).knowledge_classes for seed in range(8)}) > 1
-
-
-def test_shares_are_those_asked_for(lab) -> None:
-    split = make_split(lab, 0, knowledge_share=0.5, initial_share=0.4)
-    assert len(split.knowledge_classes) == 4
-    assert len(split.initial) == round(0.4 * len(split.pool))
-
-
-def with_subsets(lab: Lab, subset: str, *, but: int = 0) -> Lab:
-    """The lab with every video in one subset, ``but`` so many of validation."""
-    videos = [replace(v, subset="validation" if i < but else subset) for i, v in enumerate(lab.videos)]
-    return replace(lab, videos=tuple(videos))
-
-
-@pytest.mark.parametrize("n_testing", [0, 1])
-def test_without_validation_videos_a_quarter_of_the_pool_is_held_out(lab, n_testing) -> None:
-    only = with_subsets(lab, "training", but=n_testing)
-    split = make_split(only, 1)
-    assert np.intersect1d(split.pool, split.testing).size == 0
-    own = [i for i in range(96) if labels_of(lab, i) <= set(split.classes)]
-    assert sorted([*split.pool.tolist(), *split.testing.tolist()]) == own
-    of_validation = sum(1 for i in own if only.videos[i].subset == "validation")
-    assert len(split.testing) == of_validation + (len(own) - of_validation) // 4
-    assert set(split.initial.tolist()) <= set(split.pool.tolist())
-    assert split.testing.tolist() != make_split(only, 2).testing.tolist()
-
-
-def test_videos_of_both_sides_are_in_no_part(lab) -> None:
-    split = make_split(lab, 0)
-    at = int(split.pool[0])
-    mixed = [*lab.annotations]
-    both = (Instance(1, 2, split.knowledge_classes[0]), Instance(3, 4, split.classes[0]))
-    mixed[at] = replace(mixed[at], instances=both)
-    again = make_split(replace(lab, annotations=tuple(mixed)), 0)
-    assert at not in np.concatenate([again.knowledge, again.pool, again.testing])
-    assert len(again.pool) == len(split.pool) - 1
-
-
-def test_a_video_without_instances_goes_by_its_labels_or_into_the_pool(lab) -> None:
-    split = make_split(lab, 0)
-    knowing = [i for i in split.knowledge.tolist() if not lab.annotations[i].instances]
-    choosing = [i for i in split.pool.tolist() if not lab.annotations[i].instances]
-    assert knowing or choosing
-    bare = replace(lab, videos=tuple(replace(v, labels=()) for v in lab.videos))
-    again = make_split(bare, 0)
-    for i in (*knowing, *choosing):
-        assert i in (again.pool if lab.videos[i].subset == "training" else again.testing)
-
-
-def few(lab: Lab, keep) -> Lab:
-    at = [i for i, v in enumerate(lab.videos) if keep(i, v)]
-    return replace(lab, videos=tuple(lab.videos[i] for i in at), annotations=tuple(lab.annotations[i] for i in at))
-
-
-@pytest.mark.parametrize(
-    ("keep", "message"),
-    [
-        (lambda i, v: i % 8 == 0, "small: 1 classes cannot be split"),
-        (lambda i, v: i % 8 < 2, "small: 2 classes cannot be split"),
-        (lambda i, v: i < 14, "too few videos"),
-        (lambda i, v: v.subset == "validation" and i < 40, "too few videos"),
-    ],
-)
-def test_sets_too_small_are_refused(lab, keep, message) -> None:
-    with pytest.raises(UsageError, match=message):
-        make_split(few(lab, keep), 0)
 
 
 # -- noisy labels -----------------------------------------------------------------------------------------------
@@ -368,3 +282,24 @@ def test_videos_keep_their_own_bounds(tmp_path) -> None:
     assert (lab.videos[0].start, lab.videos[0].end) == (5.0, 47.0)
     assert lab.annotations[0] == dataset.annotations["v000"]
     assert lab.items[0] == video.item
+
+
+# -- told beforehand, and on the way ----------------------------------------------------------------------------
+
+
+def test_the_fingerprint_is_known_before_anything_is_encoded(lab, source) -> None:
+    assert lab_fingerprint(source, SETTINGS) == lab.fingerprint
+    assert lab_fingerprint(source, replace(SETTINGS, top_k=3)) != lab.fingerprint
+    assert lab_fingerprint(small_set(80), SETTINGS) != lab.fingerprint
+
+
+def test_relabelling_tells_of_every_video(tmp_path) -> None:
+    source = small_set(24)
+    lab, told = Lab.prepare(tmp_path, source, SETTINGS), []
+    assert lab.is_relabelled(0.0, 1)
+    assert not lab.is_relabelled(0.2, 1)
+    lab.relabel(source, 0.2, 1, lambda: told.append(1))
+    lab.relabel(source, 0.2, 1, lambda: told.append(1))
+    assert len(told) == 24
+    assert lab.is_relabelled(0.2, 1)
+    assert not lab.is_relabelled(0.2, 2)
