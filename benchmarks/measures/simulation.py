@@ -57,7 +57,7 @@ def protocol(context: Context) -> list[Figure]:
         lab = Lab.prepare(out, source, SETTINGS)
         prepared = time.monotonic() - began
         context.say(f"  prepared {len(lab.videos)} videos in {prepared:.0f} s")
-        planned = plan(experiment, lab, workers=2)
+        planned = plan(experiment, source, lab, workers=2)
         context.say(
             f"  planned {planned.seconds:.0f} s: {', '.join(f'{p.name} {p.seconds:.0f}' for p in planned.parts)}"
         )

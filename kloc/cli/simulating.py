@@ -43,10 +43,10 @@ def simulate(
         int, typer.Option(rich_help_panel=_SET, min=1, help="For a JSON: sliding windows per video at most.")
     ] = 100,
     classes: Annotated[
-        int, typer.Option(rich_help_panel=_SET, help="With simulated features: so many classes only; 0: all.")
+        int, typer.Option(rich_help_panel=_SET, min=0, help="With simulated features: so many classes only; 0: all.")
     ] = 0,
     videos: Annotated[
-        int, typer.Option(rich_help_panel=_SET, help="With simulated features: so many videos only; 0: all.")
+        int, typer.Option(rich_help_panel=_SET, min=0, help="With simulated features: so many videos only; 0: all.")
     ] = 0,
     strategy: Annotated[
         list[str] | None,
@@ -120,18 +120,15 @@ def simulate(
         tuple(strategy or simulating.STRATEGIES_OF_THE_PAPER), policy, tuple(batch or (64,)), tuple(noise or (0.0,)),
         seeds, seed,
     )  # fmt: skip
-    experiment = Experiment(
-        asked.arms(),
-        pace=Pace(until, eval_every),
-        lal=LalSettings(n_splits=lal_splits, candidates=lal_candidates, mode=lal_mode, target=lal_target),
-        knowledge_share=knowledge,
-    )
+    lal = LalSettings(n_splits=lal_splits, candidates=lal_candidates, mode=lal_mode, target=lal_target)
+    pace = Pace(until, eval_every)
     simulated = features == "simulated"
     if simulated and (fps or stride or offset):
         raise UsageError("--fps, --stride and --offset describe features in files; simulated ones need none")
     folder = None if simulated or not features else feature_folder(Path(features), fps, stride, offset)
     place = simulating.place_of(source, out)
     opened = simulating.open_set(place.source, folder, simulated=simulated, n_classes=classes, n_videos=videos, cap=cap)
+    experiment = Experiment(asked.arms(), pace, lal, knowledge, cost=simulating.cost_of(place))
     reporter = Silent() if as_json else Bars()
     show(
         simulating.simulate(

@@ -34,7 +34,7 @@ Indices = NDArray[np.int64]
 #: Of a histogram of actionness, as US's.
 BINS = 10
 #: Parts of the splits that are held out in turn when the regressor is judged.
-_FOLDS = 4
+FOLDS = 4
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class LalSettings:
     state: Literal["pca", "full"] = "pca"
 
     def __post_init__(self) -> None:
-        if self.n_splits < _FOLDS or self.candidates < 2 or not self.shares:
-            raise UsageError(f"LAL needs at least {_FOLDS} splits, 2 candidates and one share to learn from")
+        if self.n_splits < FOLDS or self.candidates < 2 or not self.shares:
+            raise UsageError(f"LAL needs at least {FOLDS} splits, 2 candidates and one share to learn from")
         if list(self.shares) != sorted(set(self.shares)) or not 0 < self.shares[0] <= self.shares[-1] < 1:
             raise UsageError("LAL: shares must rise and lie between 0 and 1")
 
@@ -235,7 +235,7 @@ def _bootstrap(
             taught = bool(number) and any(key[0] == source.seed for key in found)
             gain = _regressor(lab, source, lal, basis[source.seed], found, range(lal.n_splits)) if taught else None
             tasks += [
-                StateTask(source, split, size, _grown(lab, source, split, size, lal, gain, found))
+                StateTask(source, split, size, grown(lab, source, split, size, lal, gain, found))
                 for split, size in wanted
             ]
         found |= _run(worker, tasks, workers, progress)
@@ -272,7 +272,7 @@ def basis_of(table: EncodedTable, source: Knowledge, lal: LalSettings) -> StateB
     return StateBasis.fit(table.encoded[some].astype(np.float64))
 
 
-def _grown(
+def grown(
     lab: Lab,
     source: Knowledge,
     split: int,
@@ -329,11 +329,11 @@ def _fitted(
     """The regressor of all splits, with what regressors without a split foretold of it."""
     mine = {k: rows for k, rows in found.items() if k[0] == source.seed}
     correlations: dict[int, list[float]] = {size: [] for size in range(len(lal.shares))}
-    for fold in range(_FOLDS):
-        inside = [split for split in range(lal.n_splits) if split % _FOLDS != fold]
+    for fold in range(FOLDS):
+        inside = [split for split in range(lal.n_splits) if split % FOLDS != fold]
         gain = _regressor(lab, source, lal, basis, mine, inside)
         for (_, split, size), rows in sorted(mine.items()):
-            if split % _FOLDS == fold:
+            if split % FOLDS == fold:
                 correlations[size].append(spearman(gain.predict(rows.state, rows.histograms), rows.gains))
     by_share = {
         f"{lal.shares[size]:g}": round(float(np.mean(values)), 4) for size, values in correlations.items() if values

@@ -20,6 +20,7 @@ from kloc.engine import map_videos
 from kloc.errors import KlocError, UsageError
 from kloc.experiments.arm import Bench, Pace, read_lines, run_arm
 from kloc.experiments.curves import Arm, Curve, Point
+from kloc.experiments.folder import held
 from kloc.experiments.lab import Lab
 from kloc.experiments.lal_bootstrap import Knowledge, LalSettings, bootstrap
 from kloc.experiments.protocol import Split, make_split
@@ -29,22 +30,29 @@ from kloc.files import atomic_folder, atomic_write, sweep, write_json
 from kloc.localizers.stagewise.attention import train_attention
 from kloc.localizers.stagewise.platt import platt_probability
 from kloc.localizers.stagewise.svm import margins
+from kloc.selection.cost import DEFAULT, CostModel
 from kloc.selection.lal_model import GainModel
 from kloc.selection.spec import parse
 
+#: What people know some of what must stay the same by.
+_ASKED_AS = {"lab": "set or encoder", "cost": "cost model"}
 #: A curve of fewer rounds is told to be coarse.
 FEW_ROUNDS = 4
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is tried. Arms may be added later; the rest of what it says must stay as it was."""
+    """What is tried. Arms may be added later; the rest of what it says must stay as it was.
+
+    cost: what annotating a video takes, for learning curves over minutes and for policies that look at it.
+    """
 
     arms: tuple[Arm, ...]
     pace: Pace = field(default_factory=Pace)
     lal: LalSettings = field(default_factory=LalSettings)
     knowledge_share: float = 0.25
     initial_share: float = 0.1
+    cost: CostModel = DEFAULT
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -59,14 +67,15 @@ class Experiment:
         """Whether any arm (of a seed) uses a strategy, whatever its parameters."""
         return any(parse(a.strategy).name == strategy for a in self.arms if seed in (None, a.seed))
 
-    def fixed(self, lab: Lab) -> dict[str, Any]:
-        """All that must be the same for results to stand side by side in one folder."""
+    def fixed(self, lab: str) -> dict[str, Any]:
+        """All that must be the same for results to stand side by side in one folder; ``lab`` is its fingerprint."""
         facts = {
-            "lab": lab.fingerprint,
+            "lab": lab,
             "pace": asdict(self.pace),
             "knowledge_share": self.knowledge_share,
             "initial_share": self.initial_share,
             "lal": asdict(self.lal),
+            "cost": {"a": self.cost.a, "b": self.cost.b, "c": self.cost.c},
         }
         return dict(json.loads(json.dumps(facts)))
 
@@ -80,19 +89,26 @@ class Outcome:
     problems: list[str]
 
 
-def open_folder(out: Path, experiment: Experiment, lab: Lab) -> None:
-    """Write down what is tried in ``out``; raises UsageError where it holds something else."""
+def refuse_other(out: Path, experiment: Experiment, lab: str) -> dict[str, Any]:
+    """What ``out`` says it holds; ``lab`` is the fingerprint of the set, known before it is encoded.
+
+    Raises UsageError where the folder holds an experiment that differs in more than its arms.
+    """
     path, wanted = out / "experiment.json", experiment.fixed(lab)
-    if path.exists():
-        known = json.loads(path.read_text("utf-8"))
-        other = sorted(key for key in wanted if known.get(key) != wanted[key])
-        if other:
-            raise UsageError(
-                f"{out} holds an experiment with another {other[0]}; results of the two cannot stand side by side: "
-                "take another --out, or delete that folder"
-            )
-        return
-    write_json(path, wanted)
+    known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    other = sorted(key for key in wanted if known and known.get(key) != wanted[key])
+    if other:
+        raise UsageError(
+            f"{out} holds an experiment with another {_ASKED_AS.get(other[0], other[0])}; results of the two cannot "
+            "stand side by side: take another --out, or delete that folder"
+        )
+    return known
+
+
+def open_folder(out: Path, experiment: Experiment, lab: Lab) -> None:
+    """Write down what is tried in ``out``; raises as `refuse_other`."""
+    if not refuse_other(out, experiment, lab.fingerprint):
+        write_json(out / "experiment.json", experiment.fixed(lab.fingerprint))
 
 
 @dataclass(frozen=True)
@@ -135,6 +151,7 @@ class ArmWorker:
                     annotations,
                     np.load(prior, allow_pickle=False) if prior.exists() else None,
                     partial(GainModel.load, gain) if gain.exists() else None,
+                    self._experiment.cost,
                 ),
             )
         return self._bench[1]
@@ -183,8 +200,21 @@ def run(
 
     ``stage(what, total)`` is told what begins and gives back what is called after each finished part.
 
-    Raises UsageError for a folder with another experiment, or sets too small for the protocol.
+    Raises UsageError for a folder with another experiment, or sets too small for the protocol, KlocError where another
+    run is at work in the folder.
     """
+    with held(out):
+        return _run(experiment, source, lab, out, workers, stage)
+
+
+def _run(
+    experiment: Experiment,
+    source: AnnotatedSet,
+    lab: Lab,
+    out: Path,
+    workers: int,
+    stage: Callable[[str, int], Callable[[], None]],
+) -> Outcome:
     if any(arm.batch < 1 for arm in experiment.arms):
         raise UsageError("a batch holds at least 1 video")
     open_folder(out, experiment, lab)
@@ -193,8 +223,11 @@ def run(
     splits = {seed: experiment.split(lab, seed) for seed in experiment.seeds}
     problems = list(lab.facts["problems"])
     problems += _coarse(experiment, splits)
-    for noise, seed in sorted({(arm.noise, arm.seed) for arm in experiment.arms if arm.noise}):
-        lab.relabel(source, noise, seed)
+    oracles = sorted({(arm.noise, arm.seed) for arm in experiment.arms if not lab.is_relabelled(arm.noise, arm.seed)})
+    if oracles:
+        tick = stage("noisy labels", len(oracles) * len(lab.videos))
+        for noise, seed in oracles:
+            lab.relabel(source, noise, seed, tick)
     worker = partial(ArmWorker, lab.folder, out, experiment)
     shared = [Shared("full", seed) for seed in experiment.seeds if not full_file(out, seed).exists()]
     shared += [
@@ -212,16 +245,16 @@ def run(
 
 def _coarse(experiment: Experiment, splits: Mapping[int, Split]) -> list[str]:
     """What is to be said of batches that leave a curve few points."""
-    told = []
+    told, every = [], experiment.pace.eval_every
     rest = min(len(split.pool) - len(split.initial) for split in splits.values())
     span = min(experiment.pace.until * len(split.pool) - len(split.initial) for split in splits.values())
     for batch in sorted({arm.batch for arm in experiment.arms}):
         if batch > rest:
             told.append(f"batch {batch}: only {rest} videos are left after the first labels, one batch takes them all")
-        elif batch * FEW_ROUNDS > span:
+        elif batch * every * FEW_ROUNDS > span:
             told.append(
-                f"batch {batch}: fewer than {FEW_ROUNDS} rounds until the end; what lies between them is guessed by a "
-                "straight line"
+                f"batch {batch}: fewer than {FEW_ROUNDS} measured rounds until the end; what lies between them is "
+                "guessed by a straight line"
             )
     return told
 

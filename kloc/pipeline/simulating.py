@@ -10,19 +10,20 @@ from typing import Any
 
 from kloc.errors import UsageError
 from kloc.experiments.curves import Arm
-from kloc.experiments.lab import Lab
+from kloc.experiments.folder import held
+from kloc.experiments.lab import Lab, lab_fingerprint
 from kloc.experiments.plan import plan
 from kloc.experiments.reporting import simulation_data, terminal_lines
-from kloc.experiments.runner import Experiment, Outcome, run
+from kloc.experiments.runner import Experiment, Outcome, refuse_other, run
 from kloc.experiments.source import AnnotatedSet, simulated_set
 from kloc.files import write_json, write_text
 from kloc.localizers.stagewise import StageWiseSettings
 from kloc.pipeline.annotated import FeatureFolder, open_annotated
+from kloc.pipeline.costing import cost_model
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.report.simulation import render_simulation
-from kloc.selection.base import STRATEGIES
-from kloc.selection.policies import POLICIES
-from kloc.selection.spec import parse
+from kloc.selection.cost import DEFAULT, CostModel
+from kloc.selection.spec import parse, policy_from, strategy_from
 from kloc.workspace import Workspace
 
 #: What is compared where nobody says otherwise, in the paper's order.
@@ -31,7 +32,12 @@ STRATEGIES_OF_THE_PAPER = ("random", "us", "mcle", "lal")
 
 @dataclass(frozen=True)
 class Asked:
-    """What to simulate. The first batch and the first noise are used wherever the other one is varied."""
+    """What to simulate. The first batch and the first noise are used wherever the other one is varied.
+
+    strategies, policy: as `kloc.selection.spec` reads them; kept as it writes them, so that one thing has one name.
+
+    Raises UsageError for a strategy or policy that cannot be made, and for impossible numbers.
+    """
 
     strategies: tuple[str, ...] = STRATEGIES_OF_THE_PAPER
     policy: str = "top"
@@ -41,9 +47,12 @@ class Asked:
     first_seed: int = 0
 
     def __post_init__(self) -> None:
-        for text in self.strategies:
-            STRATEGIES.get(parse(text).name)
-        POLICIES.get(parse(self.policy, "policy").name)
+        for text in self.strategies:  # also parameters, which an arm would look at after hours only
+            strategy_from(text)
+        policy_from(self.policy)
+        # Two ways of writing one strategy would be two arms with one journal.
+        object.__setattr__(self, "strategies", tuple(dict.fromkeys(str(parse(text)) for text in self.strategies)))
+        object.__setattr__(self, "policy", str(parse(self.policy, "policy")))
         if self.n_seeds < 1 or not self.batches or not self.noises or not self.strategies:
             raise UsageError("simulate needs at least one strategy, batch size, noise and seed")
         if min(self.batches) < 1 or not all(0 <= noise <= 0.9 for noise in self.noises):
@@ -56,7 +65,7 @@ class Asked:
         return tuple(
             Arm(seed, strategy, self.policy, batch, noise)
             for seed in range(self.first_seed, self.first_seed + self.n_seeds)
-            for strategy in dict.fromkeys(self.strategies)
+            for strategy in self.strategies
             for batch, noise in sorted(settings)
         )
 
@@ -103,6 +112,20 @@ def settings_of(place: Place, encoder: str = "") -> StageWiseSettings:
     return StageWiseSettings(encoder=seen or "context", hard_negative_rounds=0)
 
 
+def cost_of(place: Place) -> CostModel:
+    """What annotating a video takes: as the workspace's campaign has shown; elsewhere kloc's default.
+
+    Raises FormatError where the workspace names a file that holds no cost model.
+    """
+    if not place.workspace:
+        return DEFAULT
+    workspace = Workspace.open(place.source)
+    try:
+        return cost_model(workspace).model
+    finally:
+        workspace.close()
+
+
 def open_set(
     source: Path, features: FeatureFolder | None, *, simulated: bool, n_classes: int = 0, n_videos: int = 0, cap: int
 ) -> AnnotatedSet:
@@ -140,15 +163,18 @@ def simulate(
 
     What is done is kept: run again it continues, also with more strategies, seeds, batches or noises.
 
-    Raises UsageError for sets too small for the protocol, or a folder that holds another experiment.
+    Raises UsageError for sets too small for the protocol, or a folder that holds another experiment, KlocError where
+    another run is at work in it.
     """
     began = time.monotonic()
-    reporter.start("preparing the set", len(source.ids))
-    lab = Lab.prepare(out, source, settings, reporter.advance)
-    reporter.finish()
+    with held(out):
+        refuse_other(out, experiment, lab_fingerprint(source, settings))  # before hours of encoding
+        reporter.start("preparing the set", len(source.ids))
+        lab = Lab.prepare(out, source, settings, reporter.advance)
+        reporter.finish()
     prepared = time.monotonic() - began
     if only_plan:
-        return _planned(experiment, lab, workers, prepared, reporter)
+        return _planned(experiment, source, lab, workers, prepared, reporter)
     outcome = run(experiment, source, lab, out, workers=workers, stage=_stage(reporter))
     reporter.finish()
     return report(experiment, lab, outcome, out)
@@ -162,9 +188,11 @@ def _stage(reporter: Reporter) -> Callable[[str, int], Callable[[], None]]:
     return begin
 
 
-def _planned(experiment: Experiment, lab: Lab, workers: int, prepared: float, reporter: Reporter) -> Summary:
+def _planned(
+    experiment: Experiment, source: AnnotatedSet, lab: Lab, workers: int, prepared: float, reporter: Reporter
+) -> Summary:
     reporter.say("timing parts of the experiment on this machine")
-    made = plan(experiment, lab, workers=workers)
+    made = plan(experiment, source, lab, workers=workers)
     facts: dict[str, Any] = {"arms": len(experiment.arms), "workers": workers}
     facts |= {part.name: clock(part.seconds) for part in made.parts}
     facts["in all"] = clock(made.seconds)

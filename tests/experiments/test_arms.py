@@ -106,9 +106,13 @@ def test_two_workers_give_the_bytes_of_one(played, source, tmp_path) -> None:
     assert again.curves == [c for c in outcome.curves if c.arm.seed == 0]
 
 
+def stamps_of(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).stat().st_mtime_ns for name in tree(folder)}
+
+
 def test_a_finished_run_does_nothing_and_says_the_same(played, source) -> None:
     out, lab, outcome = played
-    stamps = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+    stamps = stamps_of(out)
     begun = []
 
     def stage(what: str, total: int):
@@ -116,7 +120,7 @@ def test_a_finished_run_does_nothing_and_says_the_same(played, source) -> None:
         return lambda: None
 
     again = run(EXPERIMENT, source, lab, out, stage=stage)
-    assert {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()} == stamps
+    assert stamps_of(out) == stamps
     assert [total for _, total in begun] == [0] * len(begun)
     assert again.curves == outcome.curves
     assert again.problems == outcome.problems

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -17,14 +19,16 @@ from experiment_helpers import (
     tree,
 )
 
-from kloc.errors import UsageError
+from kloc.errors import KlocError, UsageError
 from kloc.experiments.arm import Pace, read_lines
 from kloc.experiments.curves import Arm
-from kloc.experiments.lab import Lab
+from kloc.experiments.folder import held
+from kloc.experiments.lab import Lab, lab_fingerprint
 from kloc.experiments.lal_bootstrap import LalSettings
-from kloc.experiments.runner import Experiment, arm_file, collect, full_file, gain_folder, run
+from kloc.experiments.runner import Experiment, _coarse, arm_file, collect, full_file, gain_folder, refuse_other, run
 from kloc.experiments.simulated_features import SimulatedFeatures
 from kloc.experiments.source import SimulatedSet
+from kloc.selection.cost import CostModel
 
 
 def test_a_batch_larger_than_the_pool_takes_it_all_and_is_told(source, tmp_path) -> None:
@@ -47,6 +51,7 @@ def test_a_batch_larger_than_the_pool_takes_it_all_and_is_told(source, tmp_path)
         (replace(EXPERIMENT, lal=LalSettings()), "lal"),
         (replace(EXPERIMENT, knowledge_share=0.5), "knowledge_share"),
         (replace(EXPERIMENT, initial_share=0.2), "initial_share"),
+        (replace(EXPERIMENT, cost=CostModel(1.0, 2.0, 3.0)), "cost model"),
     ],
 )
 def test_another_experiment_in_the_same_folder_is_refused(played, source, other, what) -> None:
@@ -60,8 +65,97 @@ def test_another_experiment_in_the_same_folder_is_refused(played, source, other,
 def test_another_set_in_the_same_folder_is_refused(played, tmp_path) -> None:
     out, _, _ = played
     other = small_set(80)
-    with pytest.raises(UsageError, match="another lab;"):
+    with pytest.raises(UsageError, match="another set or encoder;"):
         run(EXPERIMENT, other, Lab.prepare(tmp_path, other, SETTINGS), out)
+
+
+def test_another_set_is_known_before_it_is_encoded(played, source) -> None:
+    out, lab, _ = played
+    assert refuse_other(out, EXPERIMENT, lab_fingerprint(source, SETTINGS))["lab"] == lab.fingerprint
+    for other in (lab_fingerprint(small_set(80), SETTINGS), lab_fingerprint(source, replace(SETTINGS, top_k=3))):
+        with pytest.raises(UsageError, match="another set or encoder;"):
+            refuse_other(out, EXPERIMENT, other)
+
+
+def test_learning_the_cost_model_anew_from_the_same_times_is_no_other_experiment(played, source) -> None:
+    out, lab, _ = played
+    same = replace(EXPERIMENT, cost=replace(EXPERIMENT.cost, recordings=40))
+    refuse_other(out, same, lab.fingerprint)
+
+
+def test_minutes_of_a_run_are_those_of_its_cost_model(source, tmp_path) -> None:
+    lab = Lab.prepare(tmp_path, source, SETTINGS)
+    arm = Arm(0, "random", "top", 30, 0.0)
+    run(Experiment((arm,), cost=CostModel(2.0, 0.0, 0.0)), source, lab, tmp_path)
+    lines = read_lines(arm_file(tmp_path, arm))
+    assert [line["minutes"] for line in lines] == [2.0 * line["labelled"] for line in lines]
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(played, source) -> None:
+    out, lab, _ = played
+    before, begun = tree(out), []
+
+    def stage(what: str, total: int):
+        begun.append(what)
+        with pytest.raises(KlocError, match=r"another kloc simulate is running in this folder"):
+            run(EXPERIMENT, source, lab, out)
+        return lambda: None
+
+    run(EXPERIMENT, source, lab, out, stage=stage)
+    assert begun == ["all labels", "arms"]
+    assert tree(out) == before
+    run(EXPERIMENT, source, lab, out)  # the first one is over
+
+
+def test_the_lock_of_a_run_that_failed_is_free_again(tmp_path) -> None:
+    with pytest.raises(ValueError, match="broken"), held(tmp_path / "out"):
+        raise ValueError("broken")
+    with held(tmp_path / "out"), pytest.raises(KlocError, match="another kloc simulate"), held(tmp_path / "out"):
+        pass
+
+
+def test_a_killed_run_leaves_the_folder_free(tmp_path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from kloc.experiments.folder import held\n"
+        "with held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "held\n"
+        with pytest.raises(KlocError, match="another kloc simulate"), held(tmp_path):
+            pass
+        child.kill()
+    with held(tmp_path):
+        pass
+
+
+def test_an_oracle_tells_how_far_it_is(source, tmp_path) -> None:
+    lab, told = Lab.prepare(tmp_path, source, SETTINGS), {}
+
+    def stage(what: str, total: int):
+        told[what] = [total, 0]
+
+        def tick() -> None:
+            told[what][1] += 1
+
+        return tick
+
+    arms = (Arm(0, "random", "top", 30, 0.2), Arm(0, "random", "top", 30, 0.0))
+    run(Experiment(arms, Pace(0.2)), source, lab, tmp_path, stage=stage)
+    assert told["noisy labels"] == [96, 96]
+    told.clear()
+    run(Experiment(arms, Pace(0.2)), source, lab, tmp_path, stage=stage)
+    assert "noisy labels" not in told
+
+
+@pytest.mark.parametrize(("batch", "every", "coarse"), [(10, 1, False), (11, 1, True), (5, 2, False), (5, 3, True)])
+def test_few_measured_rounds_are_told(source, lab, batch, every, coarse) -> None:
+    experiment = Experiment((Arm(0, "random", "top", batch, 0.0),), Pace(eval_every=every))
+    split = experiment.split(lab, 0)
+    assert len(split.pool) - len(split.initial) == 43
+    found = _coarse(experiment, {0: split})
+    assert [f"batch {batch}: fewer than 4 measured rounds" in sentence for sentence in found] == [True] * coarse
 
 
 def test_an_arm_that_fails_costs_itself_only_and_is_told(source, tmp_path) -> None:
