@@ -122,6 +122,7 @@ def test_a_batch_larger_than_the_pool_is_told(files: Files, tmp_path: Path) -> N
     [
         ([], "say where the features"),
         (["--features", "simulated", "-s", "uss"], "did you mean 'us'"),
+        (["--features", "simulated", "-s", "us,foo=1"], "foo"),
         (["--features", "simulated", "--policy", "tops"], "did you mean 'top'"),
         (["--features", "simulated", "--classes", "2"], "cannot be split"),
         (["--features", "simulated", "--fps", "3"], "simulated ones need none"),
@@ -141,6 +142,16 @@ def test_wrong_use_is_told_before_anything_is_done(
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "arms").exists()
+
+
+@pytest.mark.parametrize("option", ["--classes", "--videos"])
+def test_a_part_of_a_set_is_never_negative(files: Files, tmp_path: Path, option: str) -> None:
+    done = CliRunner().invoke(
+        app, ["simulate", str(files.truth), "--features", "simulated", option, "-1", "--out", str(tmp_path / "out")]
+    )
+    assert done.exit_code == 2
+    assert option in done.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_experiment_in_the_same_folder_is_refused(files: Files, tmp_path: Path) -> None:
