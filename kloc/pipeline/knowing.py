@@ -1,4 +1,4 @@
-"""What selection finds of what was learned from outside: LAL's regressor and MCLE's prior, refused where stale."""
+"""What selection finds of what was learned: predictions, LAL's regressor, MCLE's prior; told or refused where stale."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from functools import cached_property
 
 from kloc.errors import UsageError
 from kloc.files import fingerprint
+from kloc.localizers.base import Localizer, load_localizer
 from kloc.localizers.predictions import PredictionReader
 from kloc.pipeline.data import Inputs, open_inputs
+from kloc.pipeline.training import CURRENT as NEWEST
+from kloc.pipeline.training import current_predictions, predictions_mark
 from kloc.selection.lal_model import GainModel
 from kloc.shards import Block
 from kloc.store import artefacts, videos
@@ -34,6 +37,55 @@ def shared_classes(theirs: Sequence[str], ours: Sequence[str]) -> list[str]:
 
 def _plain(name: str) -> str:
     return " ".join(name.replace("_", " ").casefold().split())
+
+
+def stale_predictions(workspace: Workspace) -> str:
+    """Why the current predictions are not the newest model's of what there is now, one sentence; "" where they are.
+
+    Without a model there is nothing that they could contradict: imported ones stand for themselves.
+    """
+    with workspace.store.transaction() as session:
+        model = artefacts.get(session, "train", NEWEST)
+        made = artefacts.get(session, "predict", NEWEST)
+    reader = current_predictions(workspace)
+    if model is None or made is None or reader is None:
+        return ""
+    if reader.meta.get("model") != model.fingerprint:
+        whose = "imported" if reader.meta.get("localizer") == "imported" else "of an older model"
+        return f"the predictions are {whose}, not the newest model's; run `kloc predict`"
+    try:
+        inputs = open_inputs(workspace)
+    except UsageError:
+        return ""  # what they were made of is gone; nothing says that they are wrong
+    if reader.meta.get("bank") != inputs.bank_name:
+        return (
+            f"the predictions were made from the features {reader.meta.get('bank')!r}, now there are "
+            f"{inputs.bank_name!r}; run `kloc train`, then `kloc predict`"
+        )
+    if made.fingerprint != predictions_mark(model, inputs):
+        return (
+            "the predictions were made for other videos, features or proposals than there are now; run `kloc predict`"
+        )
+    return ""
+
+
+def model_loader(workspace: Workspace, stale: str) -> Callable[[], Localizer] | None:
+    """Loads the newest localizer, ``None`` before the first. ``stale``: why predictions are not its own, or "".
+
+    The loader raises UsageError for ``stale``: who looks at the model beside predictions must not mix two.
+    """
+    with workspace.store.transaction() as session:
+        row = artefacts.get(session, "train", NEWEST)
+    if row is None or not row.path or not (workspace.root / row.path).exists():
+        return None
+    folder = workspace.root / row.path
+
+    def load() -> Localizer:
+        if stale:
+            raise UsageError(stale)
+        return load_localizer(folder)
+
+    return load
 
 
 def gain_loader(workspace: Workspace) -> Callable[[], GainModel] | None:
@@ -68,13 +120,19 @@ def gain_loader(workspace: Workspace) -> Callable[[], GainModel] | None:
 
 @dataclass(frozen=True)
 class CurrentPrior:
-    """The newest prior's actionness; looked at only when a strategy asks, and refused then if it is stale."""
+    """The newest prior's actionness; looked at only when a strategy asks, and refused then if it is stale.
+
+    predictions: why the predictions it is to be compared with are stale themselves, or "".
+    """
 
     workspace: Workspace
     row: ArtefactRow
+    predictions: str = ""
 
     @cached_property
     def _reader(self) -> PredictionReader:
+        if self.predictions:
+            raise UsageError(self.predictions)
         if self.row.info["inputs"] != inputs_mark(open_inputs(self.workspace)):
             raise UsageError(
                 "the prior was made for other videos, features or proposals than there are now; run "
@@ -92,10 +150,10 @@ class CurrentPrior:
         return self._reader.blocks(identifiers, heads, block_rows)
 
 
-def current_prior(workspace: Workspace) -> CurrentPrior | None:
-    """What `kloc prior` made, ``None`` where nothing was."""
+def current_prior(workspace: Workspace, predictions: str = "") -> CurrentPrior | None:
+    """What `kloc prior` made, ``None`` where nothing was. ``predictions``: see `CurrentPrior`."""
     row = _row(workspace, PRIOR)
-    return None if row is None else CurrentPrior(workspace, row)
+    return None if row is None else CurrentPrior(workspace, row, predictions)
 
 
 def _row(workspace: Workspace, stage: str) -> ArtefactRow | None:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kloc.errors import UsageError
+from kloc.errors import KlocError, UsageError
 from kloc.files import fingerprint
-from kloc.localizers.base import Localizer, load_localizer
 from kloc.pipeline.common import stage
 from kloc.pipeline.costing import COST_FILE, cost_model, dollars_budget, minutes_budget, prices
-from kloc.pipeline.data import active_bank, feature_stage, open_inputs
-from kloc.pipeline.knowing import current_prior, gain_loader
+from kloc.pipeline.data import open_inputs
+from kloc.pipeline.knowing import current_prior, gain_loader, model_loader, stale_predictions
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.pipeline.training import current_predictions
 from kloc.records import Item
@@ -31,6 +29,9 @@ from kloc.selection.spec import policy_from, strategy_from
 from kloc.store import artefacts, revisions, rounds, videos
 from kloc.store.tables import SelectionRow
 from kloc.workspace import Workspace
+
+#: Of so many damaged feature files each is told.
+_TOLD = 10
 
 
 def pool_items(workspace: Workspace) -> list[Item]:
@@ -99,7 +100,8 @@ def select(
         raise UsageError("the pool is empty: every usable training video is annotated or on its way; add more videos")
     index = 0 if newest is None else newest.index + 1
     costs = cost_model(workspace)
-    context = selection_context(workspace, index, costs.model)
+    told: list[str] = []
+    context = selection_context(workspace, index, costs.model, told)
     needed = minutes_of(items, context)
     made = choose(
         items,
@@ -111,7 +113,7 @@ def select(
         epsilon=epsilon,
     )
     ranks = ranks_under(items, context, [name for name in rankable(context) if name != strategy])
-    notes = [*made.notes, *context.heard]
+    notes = [*told, *made.notes, *context.heard]
     if minutes is not None:
         notes.append(costs.source)
     place = {item: i for i, item in enumerate(items)}
@@ -164,8 +166,16 @@ def _budget(workspace: Workspace, needed: NDArray[np.float64], minutes: float | 
     return None
 
 
-def selection_context(workspace: Workspace, index: int, cost: CostModel | None = None) -> Context:
-    """All that strategies and policies may look at when round ``index`` is chosen."""
+def selection_context(
+    workspace: Workspace, index: int, cost: CostModel | None = None, told: list[str] | None = None
+) -> Context:
+    """All that strategies and policies may look at when round ``index`` is chosen.
+
+    ``told`` gets a sentence for what does not fit together, and later for what cannot be read when somebody asks.
+    """
+    told = [] if told is None else told
+    if stale := stale_predictions(workspace):
+        told.append(stale)
     with workspace.store.transaction() as session:
         classes = tuple(videos.classes(session))
         usable = videos.usable(session)
@@ -180,39 +190,36 @@ def selection_context(workspace: Workspace, index: int, cost: CostModel | None =
         # Another seed for every round, the same for every strategy: arms that share a round share its ties.
         seed=int(fingerprint([workspace.settings.general.seed, "round", index]), 16),
         labels=labels,
-        model=_model(workspace),
-        pooled=_pooled(workspace),
-        prior=current_prior(workspace),
+        model=model_loader(workspace, stale),
+        pooled=_pooled(workspace, told),
+        prior=current_prior(workspace, stale),
         gain=gain_loader(workspace),
         cost=cost,
     )
 
 
-def _model(workspace: Workspace) -> Callable[[], Localizer] | None:
-    with workspace.store.transaction() as session:
-        row = artefacts.get(session, "train", "current")
-    if row is None or not row.path or not (workspace.root / row.path).exists():
-        return None
-    return partial(load_localizer, workspace.root / row.path)
+def _pooled(workspace: Workspace, told: list[str]) -> Callable[[Sequence[Item]], NDArray[np.float32]] | None:
+    """Mean features of many videos; ``None`` where there are none: a cold start needs no features.
 
-
-def _pooled(workspace: Workspace) -> Callable[[Sequence[Item]], NDArray[np.float32]] | None:
-    """Mean features of many videos; ``None`` where there are none: a cold start needs no features."""
+    A video without features lies at zero, one whose file is damaged too: then ``told`` says so.
+    """
     try:
-        bank = active_bank(workspace)
+        inputs = open_inputs(workspace, need_proposals=False)
     except UsageError:
         return None
-    with workspace.store.transaction() as session:
-        if not artefacts.of_stage(session, feature_stage(bank)):
-            return None
-    inputs = open_inputs(workspace, need_proposals=False)
     width = inputs.bank.settings.dim
+    unread: set[str] = set()
 
     def pooled(items: Sequence[Item]) -> NDArray[np.float32]:
         rows = np.zeros((len(items), width), np.float32)
         for index, item in enumerate(items):
-            if item.video_id in inputs.feature_rows:  # a video without features lies at zero
-                rows[index] = inputs.features(item.video_id).features.mean(axis=0)
+            if item.video_id in inputs.feature_rows:
+                try:
+                    rows[index] = inputs.features(item.video_id).features.mean(axis=0)
+                except KlocError as error:
+                    if item.video_id not in unread and len(unread) < _TOLD:
+                        told.append(f"{error}; until then the video counts as one without features")
+                    unread.add(item.video_id)
         return rows
 
     return pooled

@@ -28,6 +28,7 @@ def status(workspace: Workspace) -> Summary:
         bank = meta.get(session, BANK)
         evaluations = artefacts.of_stage(session, "evaluate")
         model = artefacts.get(session, "train", "current")
+        predicted = artefacts.get(session, "predict", "current")
     usable = {row.id: row for row in rows if row.state == "ok"}
     quarantined = [row for row in rows if row.state == "quarantined"]
     missing = [row.id for row in rows if row.state == "missing"]
@@ -68,7 +69,7 @@ def status(workspace: Workspace) -> Summary:
         facts["labels to go"] = to_go
     problems = [f"{row.id}: {row.reason}" for row in quarantined]
     problems += [f"{video}: answer {answer} cannot be read: {why}" for answer, video, why in unreadable]
-    hint = _next(workspace, usable, features, proposals, known, every_round, model, pool)
+    hint = _next(workspace, usable, features, proposals, known, every_round, model, predicted, pool)
     return Summary("status", facts, problems, hint, data)
 
 
@@ -92,7 +93,15 @@ def _labels_to_go(judged: list[ArtefactRow]) -> tuple[str, dict[str, Any]]:
 
 
 def _next(
-    workspace: Workspace, usable: Any, features: Any, proposals: Any, known: Any, every: Any, model: Any, pool: Any
+    workspace: Workspace,
+    usable: Any,
+    features: Any,
+    proposals: Any,
+    known: Any,
+    every: Any,
+    model: Any,
+    predicted: Any,
+    pool: Any,
 ) -> str:
     if not usable:
         return "kloc add VIDEOS..."
@@ -106,6 +115,8 @@ def _next(
         return "kloc ingest --watch"
     if known and (model is None or model.info["round"] < sum(r.state == "done" for r in every)):
         return "kloc train, then kloc predict"
+    if model is not None and (predicted is None or predicted.info.get("model") != model.fingerprint):
+        return "kloc predict"
     if pool:
         return "kloc select"
     return "kloc stats, kloc split, kloc card, kloc export"

@@ -115,12 +115,17 @@ def current_model(workspace: Workspace, feature_fingerprint: str) -> tuple[Local
     return load_localizer(workspace.root / (row.path or ""), feature_fingerprint), row
 
 
+def predictions_mark(model: ArtefactRow, inputs: Inputs) -> str:
+    """Changes whenever what a model would predict may change: the model, any video, its features or its proposals."""
+    return fingerprint({"model": model.fingerprint, "videos": {v: inputs.fingerprint(v) for v in inputs.ids}})
+
+
 @stage("predict")
 def predict(workspace: Workspace, *, reporter: Reporter) -> Summary:
     """Run the current model over every video that has features and proposals; evaluate where truth is known."""
     inputs = open_inputs(workspace)
     localizer, model = current_model(workspace, inputs.feature_fingerprint)
-    mark = fingerprint({"model": model.fingerprint, "videos": {v: inputs.fingerprint(v) for v in inputs.ids}})
+    mark = predictions_mark(model, inputs)
     folder = workspace.predictions / mark
     with workspace.store.transaction() as session:
         before = artefacts.get(session, "predict", CURRENT)

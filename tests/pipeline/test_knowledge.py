@@ -22,11 +22,11 @@ from kloc.files import sha256_file
 from kloc.formats import activitynet
 from kloc.localizers import base as localizers
 from kloc.localizers.predictions import PredictionReader
-from kloc.pipeline import imports, knowledge, pool, proposals, selecting
+from kloc.pipeline import imports, knowledge, pool, proposals, selecting, state, training
 from kloc.pipeline.annotated import FeatureFolder
 from kloc.pipeline.knowing import current_prior, gain_loader
 from kloc.pipeline.telling import Silent
-from kloc.records import Dataset
+from kloc.records import Dataset, Detection
 from kloc.segments import pairwise_tiou
 from kloc.store import artefacts, rounds, videos
 from kloc.workspace import Workspace
@@ -195,6 +195,72 @@ def test_one_bad_video_costs_itself_only(world: World) -> None:
     summary = make_prior(world, workspace)
     assert summary.facts["learned from"] == "known: 15 videos of 2 classes"
     assert any("k004: 40 of 40 feature rows are NaN or infinite" in line for line in summary.problems)
+    workspace.close()
+
+
+def label(workspace: Workspace, world: World, video_id: str) -> None:
+    part = Dataset(
+        world.truth.classes, {video_id: world.truth.videos[video_id]}, {video_id: world.truth.annotations[video_id]}
+    )
+    activitynet.write(world.root / "part.json", part)
+    pool.add(workspace, [str(world.root / "part.json")], reporter=Silent())
+
+
+def spoil_predictions(workspace: Workspace, world: World, how: str) -> None:
+    """Make the current predictions other ones than the newest model's of what there is."""
+    if how == "model":
+        label(workspace, world, "v006")
+        training.train(workspace, reporter=Silent())
+    elif how == "bank":
+        folder = write_features(world.root / "second", world.truth, seed=7)
+        imports.import_features(
+            workspace, folder, name="second", fps=FPS, stride=STRIDE, offset=OFFSET, reporter=Silent()
+        )
+    elif how == "import":
+        found = {"v010": [Detection(1.0, 5.0, "swim", 0.5)]}
+        activitynet.write_predictions(world.root / "predictions.json", found)
+        imports.import_predictions(workspace, world.root / "predictions.json", reporter=Silent())
+    else:
+        with workspace.store.transaction() as session:
+            row = artefacts.get(session, "proposals", "v010")
+            assert row is not None
+            row.fingerprint = "other"
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("model", "the predictions are of an older model, not the newest model's; run `kloc predict`"),
+        ("import", "the predictions are imported, not the newest model's; run `kloc predict`"),
+        ("bank", "the predictions were made from the features 'toy', now there are 'second'; run `kloc train`, then"),
+        ("proposals", "the predictions were made for other videos, features or proposals than there are now; run"),
+    ],
+)
+def test_predictions_that_are_not_the_newest_models_are_told_and_refused(world: World, how: str, said: str) -> None:
+    workspace = world.workspace
+    make_gain(world, workspace)
+    make_prior(world, workspace)
+    spoil_predictions(workspace, world, how)
+    if how in ("model", "import"):
+        assert state.status(workspace).hint == "kloc predict"
+    if how == "proposals":  # a new prior for them does not make the predictions newer
+        make_prior(world, workspace)
+    for strategy in ("lal", "mcle"):
+        if (strategy, how) == ("lal", "bank"):
+            continue  # lal is refused before: it was learned on other features itself
+        with pytest.raises(UsageError) as caught:
+            selecting.select(workspace, batch=2, strategy=strategy, reporter=Silent())
+        assert said in str(caught.value)
+    told = selecting.select(workspace, batch=2, strategy="us", reporter=Silent())
+    assert any(line.startswith(said) for line in told.problems)
+    selecting.undo(workspace)
+    learn(workspace)
+    make_prior(world, workspace)
+    assert state.status(workspace).hint == "kloc select"
+    for strategy in ("us", "mcle"):
+        told = selecting.select(workspace, batch=2, strategy=strategy, reporter=Silent())
+        assert not any("the predictions" in line for line in told.problems)
+        selecting.undo(workspace)
     workspace.close()
 
 
