@@ -26,7 +26,7 @@ from kloc.selection.choose import select as choose
 from kloc.selection.cost import CostModel, minutes_of
 from kloc.selection.ranks import rankable, ranks_under
 from kloc.selection.spec import policy_from, strategy_from
-from kloc.store import artefacts, revisions, rounds, videos
+from kloc.store import revisions, rounds, videos
 from kloc.store.tables import SelectionRow
 from kloc.workspace import Workspace
 

@@ -272,6 +272,27 @@ def test_a_failing_strategy_does_not_end_the_selection(workspace: Workspace, mon
     assert set(summary.data["selected"][0]["ranks"]) == {"random", "us-binary"}
 
 
+def test_one_damaged_feature_file_costs_its_video_only(workspace: Workspace) -> None:
+    learn(workspace)
+    with workspace.store.transaction() as session:
+        path = workspace.root / str(artefacts.of_stage(session, "features:f")["v03"].path)
+    path.write_bytes(path.read_bytes()[:90])
+    summary = select(workspace, batch=9, policy="diverse")
+    assert len(chosen(summary)) == 9
+    assert sum("v03" in line and "counts as one without features" in line for line in summary.problems) == 1
+
+
+def test_without_any_usable_features_a_random_batch_is_still_drawn(workspace: Workspace) -> None:
+    np.save(workspace.root / "v01.npy", np.ones((6, 4), np.float32))
+    import_features(workspace, workspace.root / "v01.npy", name="f", fps=1.0, stride=1.0, offset=0.0, reporter=Silent())
+    with workspace.store.transaction() as session:
+        videos.quarantine(session, "v01", "its index is broken")
+    assert len(chosen(select(workspace, batch=3, strategy="random"))) == 3
+    selecting.undo(workspace)
+    with pytest.raises(UsageError, match="needs features of the videos, and there are none"):
+        select(workspace, batch=3, strategy="random", policy="diverse")
+
+
 def test_the_command_line(workspace: Workspace) -> None:
     learn(workspace)
     run = CliRunner(env={"COLUMNS": "80"})
