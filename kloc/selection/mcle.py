@@ -33,7 +33,8 @@ class MaximumConflictLabelEquality:
     - the proposals of annotated videos: positive above tIoU 0.7 with an instance, negative below 0.3;
     - those of what this batch holds already: as the model predicts them, positive from p_t = 0.5 on, negative below.
 
-    A video without proposals scores ``-inf``. Only policies that follow groups (``top``) keep the labels equal.
+    A video without proposals, or of which the prior has nothing to say, scores ``-inf``. Only policies that follow
+    groups (``top``) keep the labels equal.
 
     Args:
         top: how many of the largest conflicts make a video's.
@@ -56,7 +57,7 @@ class MaximumConflictLabelEquality:
         """Conflicts, and the side each video is predicted to lie on.
 
         Raises:
-            UsageError: there is no prior, or it was made for other videos or other proposals.
+            UsageError: there is no prior, or it was made for other proposals, or it has nothing to say of any video.
         """
         if context.prior is None:
             raise UsageError(
@@ -69,17 +70,29 @@ class MaximumConflictLabelEquality:
         self._group = np.zeros(len(items), np.int64)
         self._positive, self._negative = np.zeros((2, len(items)), np.int64)
         self._counts = {}
+        silent: list[str] = []
+        n_compared = 0
         for begin, names in _chunks(map(context.prediction_id, items)):
             now = _collect(context.predictions, names)
             before = _collect(context.prior, names)
             _check(now, before, names)
-            own = np.flatnonzero(now.length > 0)
+            silent += [names[i] for i in np.flatnonzero((now.length >= 0) & (before.length < 0)).tolist()]
+            n_compared += int(((now.length >= 0) & (before.length >= 0)).sum())
+            own = np.flatnonzero((now.length > 0) & (before.length >= 0))
             found = conflicts(now, before, own, self.top)
             places = begin + own
             value[places], self._group[places] = found.value, found.side
             yes = now.values >= 0.5
             self._positive[places] = np.bincount(now.owner[yes], minlength=len(names))[own]
             self._negative[places] = np.bincount(now.owner[~yes], minlength=len(names))[own]
+        if silent:
+            which = f"{silent[0]!r}" + (f" ({len(silent)} such videos)" if len(silent) > 1 else "")
+            if not n_compared:
+                raise UsageError(
+                    f"the prior has nothing to say of {which}: it was made for other videos; make it again with "
+                    "`kloc prior`"
+                )
+            context.note(f"mcle: the prior has nothing to say of {which}; what it cannot judge is picked last")
         self.n_positive, self.n_negative = labelled_segments(context)
         return Scores(value, self._group.copy())
 
@@ -109,10 +122,12 @@ class MaximumConflictLabelEquality:
 class _Collected(NamedTuple):
     """Actionness of many videos in the order asked for.
 
-    values: float64 ``(n,)``; owner: int64 ``(n,)``, sorted; length: int64 ``(m,)``, -1 where there is no prediction.
+    values: float64 ``(n,)``; segments: float32 ``(n, 2)``; owner: int64 ``(n,)``, sorted; length: int64 ``(m,)``, -1
+    where there is no prediction.
     """
 
     values: NDArray[np.float64]
+    segments: NDArray[np.float32]
     owner: NDArray[np.int64]
     length: NDArray[np.int64]
 
@@ -134,24 +149,32 @@ def _chunks(names: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
 def _collect(source: PredictionSource, names: Sequence[str]) -> _Collected:
     """Actionness by video. Two sources may hold their videos in two orders and cut them into other blocks."""
     length = np.full(len(names), -1, np.int64)
-    values, owners = [np.zeros(0)], [np.zeros(0, np.int64)]
-    for block in source.blocks(names, ["actionness"]):
+    values, owners, segments = [np.zeros(0)], [np.zeros(0, np.int64)], [np.zeros((0, 2), np.float32)]
+    for block in source.blocks(names, ["actionness", "segments"]):
         length[block.positions] = block.lengths("actionness")
         values.append(block.arrays["actionness"].astype(np.float64))
+        segments.append(np.asarray(block.arrays["segments"], np.float32))
         owners.append(block.positions[block.owner("actionness")])
     owner = np.concatenate(owners)
     order = np.argsort(owner, kind="stable")  # a video's own scores keep their order: the proposals'
-    return _Collected(np.concatenate(values)[order], owner[order], length)
+    return _Collected(np.concatenate(values)[order], np.concatenate(segments)[order], owner[order], length)
 
 
 def _check(now: _Collected, before: _Collected, names: Sequence[str]) -> None:
-    """Raises UsageError unless the prior has the same proposals of every predicted video."""
-    different = np.flatnonzero((now.length >= 0) & (now.length != before.length))
-    if not len(different):
-        return
-    first = int(different[0])
-    theirs, ours = int(before.length[first]), int(now.length[first])
-    has = f"{theirs} scores for the {ours} proposals" if theirs >= 0 else "nothing to say"
+    """Raises UsageError unless the prior has the same proposals of every predicted video that it knows."""
+    both = (now.length >= 0) & (before.length >= 0)
+    different = np.flatnonzero(both & (now.length != before.length))
+    if len(different):
+        first = int(different[0])
+        has = f"{before.length[first]} scores for the {now.length[first]} proposals"
+    else:
+        ours, theirs = both[now.owner], both[before.owner]
+        moved = (now.segments[ours] != before.segments[theirs]).any(axis=1)
+        different = np.unique(now.owner[ours][moved])
+        if not len(different):
+            return
+        first = int(different[0])
+        has = "scores for other segments than the proposals"
     raise UsageError(
         f"the prior has {has} of {names[first]!r} ({len(different)} such videos): it was made for other videos or "
         "proposals; make it again with `kloc prior`"
@@ -162,7 +185,7 @@ def conflicts(now: _Collected, before: _Collected, own: NDArray[np.int64], top: 
     """Conflicts and sides of the videos ``own`` (sorted, each with at least one score); NaN where a score is NaN."""
     mine = np.zeros(len(now.length), bool)
     mine[own] = True
-    p, p0 = (np.clip(x, 0.0, 1.0) for x in (now.values, before.values[mine[before.owner]]))
+    p, p0 = (np.clip(x.values[mine[x.owner]], 0.0, 1.0) for x in (now, before))
     belief = 2 * p - 1
     conflict = -belief * (2 * p0 - 1)
     length = now.length[own]

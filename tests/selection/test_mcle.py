@@ -246,7 +246,9 @@ def test_more_positive_than_negative_labels_ask_for_the_negative_side(tmp_path, 
     places = {"v0000": [(0, 1)], "v0001": [(0, 1)], "x": [(0, 4)]}
     known = {"x": Annotation(Item("x", 0.0, 20.0), (Instance(0.0, 4.0, "a"),))}
     context = Context(
-        predictions=write(tmp_path / "n", scores, places), prior=write(tmp_path / "b", before), annotations=known
+        predictions=write(tmp_path / "n", scores, places),
+        prior=write(tmp_path / "b", before, places),
+        annotations=known,
     )
     chosen = select(pool(2), make_strategy("mcle"), make_policy("top"), 2, context)
     assert [pick.item.video_id for pick in chosen.picks] == ["v0001", "v0000"]
@@ -259,9 +261,12 @@ def test_what_is_missing_is_named(sources, tmp_path, pool):
     context = sources([[0.5], [0.5, 0.5]], [[0.5], [0.5]])
     with pytest.raises(UsageError, match=r"the prior has 1 scores for the 2 proposals of 'v0001' \(1 such videos\)"):
         make_strategy("mcle").score(pool(2), context)
-    fewer = write(tmp_path / "fewer", {"v0000": [0.5]})
-    with pytest.raises(UsageError, match="the prior has nothing to say of 'v0001'"):
-        make_strategy("mcle").score(pool(2), Context(predictions=context.predictions, prior=fewer))
+    other = write(tmp_path / "other", {"x": [0.5]})
+    with pytest.raises(UsageError, match=r"the prior has nothing to say of 'v0000' \(2 such videos\)"):
+        make_strategy("mcle").score(pool(2), Context(predictions=context.predictions, prior=other))
+    moved = write(tmp_path / "moved", {"v0000": [0.5], "v0001": [0.5, 0.5]}, {"v0000": [(0, 0)], "v0001": [(0, 1)] * 2})
+    with pytest.raises(UsageError, match=r"scores for other segments than the proposals of 'v0001' \(1 such videos\)"):
+        make_strategy("mcle").score(pool(2), Context(predictions=context.predictions, prior=moved))
     with pytest.raises(UsageError, match=r"make one with `kloc prior knowledge SOURCE` or `kloc prior web LISTS.csv`"):
         make_strategy("mcle").score(pool(1), Context(predictions=context.predictions))
     with pytest.raises(UsageError, match="needs predictions"):
@@ -275,6 +280,20 @@ def test_a_video_that_only_the_prior_knows_is_picked_last(sources, tmp_path, poo
     ours = write(tmp_path / "less", {"v0000": [0.9]})
     scores = make_strategy("mcle").score(pool(2), Context(predictions=ours, prior=both.prior))
     assert np.isneginf(scores.value).tolist() == [False, True]
+
+
+def test_a_video_of_which_the_prior_says_nothing_is_picked_last_and_told(sources, tmp_path, pool):
+    now, before = [[0.1, 0.9], [0.2], [0.7, 0.6, 0.3]], [[0.8, 0.1], [0.9], [0.1, 0.2, 0.9]]
+    both = sources(now, before)
+    known = write(tmp_path / "known", {"v0002": before[2], "v0000": before[0]})
+    context = Context(predictions=both.predictions, prior=known)
+    scores, full = (make_strategy("mcle").score(pool(3), c) for c in (context, both))
+    assert scores.value[1] == -math.inf
+    np.testing.assert_array_equal(scores.value[[0, 2]], full.value[[0, 2]])
+    np.testing.assert_array_equal(scores.group[[0, 2]], full.group[[0, 2]])
+    chosen = select(pool(3), make_strategy("mcle"), make_policy("top"), 3, context)
+    assert chosen.picks[-1].item.video_id == "v0001"
+    assert any("the prior has nothing to say of 'v0001'; what it cannot judge" in note for note in chosen.notes)
 
 
 def test_a_pool_without_any_prediction_still_fills_the_batch(sources, pool):
