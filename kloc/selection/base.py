@@ -6,7 +6,7 @@ A strategy gives every item of the pool a score; turning scores into a batch is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -138,9 +138,13 @@ class Watching(Protocol):
 
 @runtime_checkable
 class Steering(Protocol):
-    """A strategy that says from which of its groups the next pick should come (``None``: from any)."""
+    """A strategy that says from which of its groups the next pick should come (``None``: from any).
 
-    def next_group(self) -> int | None: ...
+    ``open_groups``: those that still have items to offer. A budget refuses items without the strategy being told, so a
+    group may be closed before all its items are picked. A wish for a closed group is as good as ``None``.
+    """
+
+    def next_group(self, open_groups: Collection[int]) -> int | None: ...
 
 
 #: All strategies: built-in ones, and plug-ins by the entry-point group ``kloc.strategies``.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import ClassVar, NamedTuple
 
@@ -96,8 +96,8 @@ class MaximumConflictLabelEquality:
         self.n_positive, self.n_negative = labelled_segments(context)
         return Scores(value, self._group.copy())
 
-    def next_group(self) -> int:
-        """The side to take from: 1 as long as no more positive than negative segments are labelled."""
+    def next_group(self, open_groups: Collection[int]) -> int:
+        """The side to take from, be it empty: 1 as long as no more positive than negative segments are labelled."""
         return int(self.n_positive <= self.n_negative)
 
     def picked(self, index: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -48,7 +48,6 @@ class TypiClust:
         self.neighbours = neighbours
         self.max_clusters = max_clusters
         self._group: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._left: NDArray[np.int64] = np.zeros(0, np.int64)
         self._covered: NDArray[np.int64] = np.zeros(0, np.int64)
         self._size: NDArray[np.int64] = np.zeros(0, np.int64)
 
@@ -66,7 +65,7 @@ class TypiClust:
             context.note(f"{n_nan} of {len(items)} videos have NaN features; they are picked last")
         value = np.full(len(items), -np.inf)
         self._group = np.full(len(items), -1, np.int64)
-        self._left = self._covered = self._size = np.zeros(0, np.int64)
+        self._covered = self._size = np.zeros(0, np.int64)
         if len(places):
             known = annotated_features(context)
             n_known = 0 if known is None else len(known)
@@ -78,7 +77,6 @@ class TypiClust:
                 value[places] = self._typicality(rows, own)
             self._group[places] = own
             self._covered = np.bincount(labels[:n_known], minlength=wanted)
-            self._left = np.bincount(own, minlength=wanted)
             self._size = np.bincount(labels, minlength=wanted)
         return Scores(value, self._group.copy())
 
@@ -103,9 +101,12 @@ class TypiClust:
             value[own] = 1.0 / np.maximum(distances.mean(axis=1), NEAREST)
         return value
 
-    def next_group(self) -> int | None:
-        """The cluster with fewest annotated and picked videos, of those the largest, that still has videos left."""
-        open_ = np.flatnonzero(self._left)
+    def next_group(self, open_groups: Collection[int]) -> int | None:
+        """Of the clusters that still have videos to offer the one with fewest annotated and picked videos.
+
+        Of equals the largest.
+        """
+        open_ = np.fromiter(open_groups, np.int64, len(open_groups))
         if not len(open_):
             return None
         return int(open_[np.lexsort((open_, -self._size[open_], self._covered[open_]))[0]])
@@ -114,7 +115,6 @@ class TypiClust:
         """Count a pick for its cluster."""
         group = self._group[index]
         if group >= 0:
-            self._left[group] -= 1
             self._covered[group] += 1
 
     def reason(self, index: int, score: float) -> str:

@@ -237,7 +237,7 @@ def test_scoring_counts_what_is_labelled(tmp_path, pool, truth, counts, side):
     strategy = make_strategy("mcle")
     strategy.score(pool(1), Context(predictions=reader, prior=reader, annotations=known))
     assert (strategy.n_positive, strategy.n_negative) == counts
-    assert strategy.next_group() == side
+    assert strategy.next_group((0, 1)) == side
 
 
 def test_more_positive_than_negative_labels_ask_for_the_negative_side(tmp_path, pool):

@@ -42,7 +42,7 @@ class Alternating(Fixed):
         super().__init__(value, group)
         self.log: list[int] = []
 
-    def next_group(self) -> int | None:
+    def next_group(self, open_groups) -> int | None:
         return (len(self.log) + 1) % 2
 
     def picked(self, index: int) -> None:

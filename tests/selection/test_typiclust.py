@@ -10,7 +10,7 @@ from selection_helpers import annotated, ids, pooled_of
 
 from kloc.errors import UsageError
 from kloc.records import Item
-from kloc.selection import Context, make_policy, make_strategy, select
+from kloc.selection import Budget, Context, make_policy, make_strategy, select
 
 TOP = make_policy("top")
 
@@ -43,6 +43,16 @@ def test_annotated_clusters_wait():
     assert ids(chosen.items)[0].startswith("c1")
     both = select(items[1:], make_strategy("typiclust", max_clusters=2), TOP, 3, context)
     assert [v[:2] for v in ids(both.items)] == ["c1", "c0", "c1"]
+
+
+def test_a_cluster_that_nobody_can_pay_for_costs_the_others_no_turn():
+    items, features = world(30, 12, 12, 12)
+    price = np.array([50.0 if item.video_id.startswith("c0") else 1.0 for item in items])
+    budget = Budget(9.0, price, "minutes")
+    strategy = make_strategy("typiclust", max_clusters=4)
+    chosen = select(items, strategy, TOP, None, Context(pooled=pooled_of(features)), budget=budget)
+    clusters = [v[:2] for v in ids(chosen.items)]
+    assert sorted(clusters[:3]) == sorted(clusters[3:6]) == sorted(clusters[6:]) == ["c1", "c2", "c3"]
 
 
 def test_typicality_equals_the_slow_one():

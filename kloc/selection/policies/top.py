@@ -54,7 +54,7 @@ def _in_turn(
     given = dict.fromkeys(queues, 0)
     while queues:
         if isinstance(strategy, Steering):
-            wanted = strategy.next_group()
+            wanted = strategy.next_group(queues.keys())
         else:
             wanted = min(queues, key=lambda number: (given[number], number))
         if wanted is None or wanted not in queues:
