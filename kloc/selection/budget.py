@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kloc.errors import UsageError
 from kloc.records import Item
+from kloc.seeds import generator
 
 #: Prices are sums of rounded numbers; so much over the limit still fits.
 _SLACK = 1e-9
@@ -41,8 +42,20 @@ class Budget:
         return f"${amount:.2f}" if self.unit == "dollars" else f"{amount:.1f} minutes"
 
     def expected_count(self, n_items: int) -> int:
-        """About how many items it will buy, at least 1."""
-        return min(n_items, max(1, int(self.limit / float(np.median(self.price)))))
+        """About how many items it will buy, at least 1: as many as in an order that has nothing to do with prices.
+
+        What still fits is taken, so neither the median nor the mean price tells it where prices differ widely.
+        """
+        # Sorted before they are mixed: the pool's order decides nothing.
+        price = generator(0, "budget", "expected").permutation(np.sort(self.price))
+        left, count = self.limit + _SLACK, 0
+        while len(price := price[price <= left]):
+            total = np.cumsum(price)
+            bought = int(np.searchsorted(total, left, side="right"))
+            count += bought
+            left -= float(total[bought - 1])
+            price = price[bought + 1 :]  # the one after them was refused
+        return min(n_items, max(1, count))
 
 
 class Purse:

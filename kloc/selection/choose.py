@@ -81,7 +81,8 @@ def select(
         context: what the strategy may look at.
         budget: what may be spent; ``None``: only ``batch`` counts.
         epsilon: share of the batch (``round(epsilon * batch)`` items; of a budget, that share of it) that is drawn at
-            random from what the policy left, so that a strategy that is wrong about the pool sees the rest of it.
+            random from what the policy left, so that a strategy that is wrong about the pool sees the rest of it. Of a
+            budget the policy gets one item at least (below a share of 1), and at the end what the draw left over.
 
     Raises:
         UsageError: a negative batch, neither batch nor budget, a share outside [0, 1], a budget too small for any
@@ -108,18 +109,19 @@ def select(
     if batch is not None and batch > len(items) and budget is None:
         context.note(f"the pool holds only {len(items)} items, fewer than the {batch} asked for: all are chosen")
     n_drawn = round(epsilon * count)
-    chosen = _by_policy(items, scores, count - n_drawn, expected, strategy, policy, context, purse, epsilon)
-    drawn = _at_random(items, chosen, n_drawn, strategy, context, purse)
     if budget is None or purse is None:
-        _check_picks(items, [*chosen, *drawn], count, policy.name)
+        chosen = policy.pick(items, scores, count - n_drawn, strategy, context)
+        drawn = _at_random(items, chosen, n_drawn, strategy, context, None)
+        taken = [*chosen, *drawn]
+        _check_picks(items, taken, count, policy.name)
     else:
-        _check_picks(items, [*chosen, *drawn], len(chosen) + len(drawn), policy.name)
+        taken, drawn = _within(items, scores, count, expected, strategy, policy, context, purse, epsilon)
+        _check_picks(items, taken, len(taken), policy.name)
         left = budget.limit - purse.spent
         context.note(f"used {budget.said(purse.spent)} of {budget.said(budget.limit)}; {budget.said(left)} stay")
-    ranks = _ranks(scores.value, [*chosen, *drawn])
     random_ones = set(drawn)
     picks = []
-    for index, rank in zip([*chosen, *drawn], ranks, strict=True):
+    for index, rank in zip(taken, _ranks(scores.value, taken), strict=True):
         score = float(scores.value[index])
         reason = _reason(strategy, index, score, cold)
         if index in random_ones:
@@ -154,7 +156,7 @@ def _lacking(strategy: Strategy) -> str:
     return "no prediction to judge by" if strategy.heads else f"nothing that {strategy.name!r} can judge by"
 
 
-def _by_policy(
+def _within(
     items: Sequence[Item],
     scores: Scores,
     count: int,
@@ -162,18 +164,34 @@ def _by_policy(
     strategy: Strategy,
     policy: Policy,
     context: Context,
-    purse: Purse | None,
+    purse: Purse,
     epsilon: float,
-) -> list[int]:
-    if purse is None:
-        return policy.pick(items, scores, count, strategy, context)
+) -> tuple[list[int], list[int]]:
+    """What a budget buys, in the order of picking, and which of it was drawn at random."""
     if not isinstance(policy, Walking):
         raise UsageError(f"policy {policy.name!r} cannot follow a budget; choose by --batch, or take another policy")
-    purse.limit = purse.budget.limit * (1.0 - epsilon)
-    chosen = take(policy.walk(items, scores, expected, strategy, context), count, strategy, purse.affordable)
-    purse.limit = purse.budget.limit
+
+    def go_on(limit: float, wanted: int, taken: list[int]) -> list[int]:
+        # A fresh walk: what an earlier one was refused may fit by now, in its old place.
+        purse.limit = limit
+        purse.forget_refused(taken)
+        walk = policy.walk(items, scores, expected, strategy, context)
+        return take(walk, wanted, strategy, purse.affordable, frozenset(taken))
+
+    full, n_drawn = purse.budget.limit, round(epsilon * count)
+    if epsilon < 1:
+        n_drawn = max(0, min(n_drawn, count - 1))
+    chosen = go_on(full * (1.0 - epsilon), count - n_drawn, [])
+    if not chosen and epsilon < 1:
+        # The policy's share pays for nothing: without this the whole batch would be random.
+        chosen = go_on(full, min(1, count), [])
+    purse.limit = full
     purse.forget_refused(chosen)
-    return chosen
+    drawn = _at_random(items, chosen, n_drawn, strategy, context, purse)
+    taken = [*chosen, *drawn]
+    if epsilon and len(taken) < count:  # rounding and prices leave some of the random share
+        taken += go_on(full, count - len(taken), taken)
+    return taken, drawn
 
 
 def _at_random(

@@ -103,6 +103,95 @@ def test_a_share_of_a_budget():
             select(items, plain(items), TOP, 2, Context(), epsilon=bad)
 
 
+def share_of(limit: float, prices: list[float], epsilon: float, batch: int | None = None):
+    """A choice by budget, and whose turn each pick was: p for the policy, r for the draw."""
+    items = pool(len(prices))
+    chosen = select(items, plain(items), TOP, batch, Context(), budget=minutes(limit, *prices), epsilon=epsilon)
+    return chosen, "".join("r" if "drawn at random" in pick.reason else "p" for pick in chosen.picks)
+
+
+@pytest.mark.parametrize(
+    ("limit", "prices", "batch", "epsilon", "turns"),
+    [
+        (0.6, [0.6] * 4, 4, 0.1, "p"),  # the policy's 0.54 would buy nothing
+        (100, [25] * 4, None, 0.1, "pppp"),  # the draw's share is rounded to no item
+        (0.6, [0.6] * 1000, None, 0.01, "p"),  # the only pick is not left to chance
+        (100, [25] * 20, None, 0.1, "pppr"),
+        (10, [1] * 20, 9, 0.3, "pppppprrr"),
+        (10, [1] * 20, None, 1.0, "r" * 10),
+        (3, [2, 2, 2], None, 0.9, "p"),
+    ],
+)
+def test_a_share_leaves_nothing_unspent(limit, prices, batch, epsilon, turns):
+    chosen, found = share_of(limit, prices, epsilon, batch)
+    assert found == turns
+    taken = [i for i, pick in enumerate(chosen.picks) if found[i] == "p"]
+    assert [chosen.picks[i].rank for i in taken] == list(range(1, len(taken) + 1))
+
+
+@given(
+    st.lists(st.integers(1, 20), min_size=1, max_size=30),
+    st.integers(20, 90),
+    st.none() | st.integers(1, 8),
+    st.floats(0, 1),
+)
+def test_nothing_that_fits_is_left_whatever_the_share(prices, limit, batch, epsilon):
+    chosen, _ = share_of(limit, prices, epsilon, batch)
+    taken = [int(v[1:]) for v in ids(chosen.items)]
+    assert len(set(taken)) == len(taken)
+    left = limit - sum(prices[i] for i in taken)
+    assert chosen.spent == limit - left <= limit
+    if batch is None or len(taken) < batch:
+        assert all(price > left for i, price in enumerate(prices) if i not in taken)
+
+
+def test_the_policy_goes_on_with_what_its_share_did_not_pay_for():
+    # Of 90 minutes v03 takes 80; v02 (11) does not fit, v01 (5) does. Of all 100 v02 fits and goes before v00 (9).
+    chosen, turns = share_of(100, [9.0, 5.0, 11.0, 80.0], 0.1)
+    assert ids(chosen.items) == ["v03", "v01", "v02"]
+    assert turns == "ppp"
+
+
+def test_the_strategy_is_told_of_every_pick_once():
+    items = pool(20)
+    strategy = plain(items)
+    budget = minutes(10, *[1.5] * 20)
+    chosen = select(items, strategy, TOP, None, Context(), budget=budget, epsilon=0.2)
+    assert [items[i] for i in strategy.log] == list(chosen.items)
+    assert len(chosen.items) == 6
+
+
+@pytest.mark.parametrize(
+    ("limit", "prices", "expected"),
+    [
+        (50, [100.0] * 60 + [1.0] * 40, 40),  # only the cheap ones fit
+        (50, [100.0] * 600 + [1.0] * 400, 50),
+        (9, [2.0] * 20, 4),
+        (9, [2.0] * 3, 3),
+        (1, [5.0] * 3, 1),
+    ],
+)
+def test_how_many_a_budget_will_buy(limit, prices, expected):
+    assert minutes(limit, *prices).expected_count(len(prices)) == expected
+    assert minutes(limit, *prices[::-1]).expected_count(len(prices)) == expected
+
+
+def one_pass(prices: np.ndarray, limit: float) -> list[float]:
+    taken: list[float] = []
+    for price in prices.tolist():
+        if price <= limit:
+            taken.append(price)
+            limit -= price
+    return taken
+
+
+def test_how_many_a_budget_will_buy_at_prices_of_all_kinds():
+    rng = np.random.default_rng(0)
+    prices = np.exp(rng.normal(0, 1.5, 3000)).tolist()
+    bought = [len(one_pass(rng.permutation(prices), 200.0)) for _ in range(30)]
+    assert min(bought) <= minutes(200, *prices).expected_count(3000) <= max(bought)
+
+
 # -- words for the unexpected ------------------------------------------------------------------------------------------
 
 

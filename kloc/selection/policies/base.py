@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -64,11 +64,16 @@ class Walker:
 
 
 def take(
-    walk: Walk, count: int, strategy: Strategy, affordable: Callable[[int], bool | None] | None = None
+    walk: Walk,
+    count: int,
+    strategy: Strategy,
+    affordable: Callable[[int], bool | None] | None = None,
+    before: Collection[int] = frozenset(),
 ) -> list[int]:
     """Take up to ``count`` items from a walk, telling the strategy of each.
 
     ``affordable`` says of an index whether it still fits (and pays for it), ``None`` once nothing fits any more.
+    ``before`` are indices taken earlier: the walk hears that they are taken, and they count no second time.
     """
     picks: list[int] = []
     if count <= 0:
@@ -76,8 +81,11 @@ def take(
     with closing(walk):
         index = next(walk, None)
         while index is not None:
-            verdict = True if affordable is None else affordable(index)
-            if verdict:
+            if index in before:
+                verdict: bool | None = True
+            else:
+                verdict = True if affordable is None else affordable(index)
+            if verdict and index not in before:
                 picks.append(index)
                 if isinstance(strategy, Watching):
                     strategy.picked(index)
