@@ -28,6 +28,14 @@ class Reading(NamedTuple):
     problems: list[str]
 
 
+class EndsReading(NamedTuple):
+    """As `Reading`, and the ids of videos whose end is not known: it stands where the last instance ends."""
+
+    dataset: Dataset
+    problems: list[str]
+    open_ended: frozenset[str]
+
+
 class PredictionReading(NamedTuple):
     """Detections of each video, best first, and what was wrong with the file."""
 
@@ -46,6 +54,14 @@ def read(path: Path, *, name: str | None = None) -> Reading:
     Raises FormatError naming the file and the position or video: broken JSON or UTF-8, NaN, wrong types,
     unknown subsets.
     """
+    found = read_with_ends(path, name=name)
+    return Reading(found.dataset, found.problems)
+
+
+def read_with_ends(
+    path: Path, *, name: str | None = None, taken: str = "the last annotated end is taken; probe the video"
+) -> EndsReading:
+    """As `read`, for who can find out where a video without a duration ends; ``taken`` says what is done about it."""
     problems = Problems()
     content = mapping(read_json(path, problems), str(path))
     if "database" not in content:
@@ -53,19 +69,24 @@ def read(path: Path, *, name: str | None = None) -> Reading:
         raise FormatError(f"{path}: no 'database'; is this an ActivityNet annotation file?{hint}")
     videos: dict[str, Video] = {}
     annotations: dict[str, Annotation] = {}
+    open_ended: set[str] = set()
     for video_id, entry in mapping(content["database"], f"{path}: database").items():
         where = f"{path}: video {video_id!r}"
-        video, annotation = _read_video(video_id, mapping(entry, where), where, problems)
+        video, annotation, has_end = _read_video(video_id, mapping(entry, where), where, taken, problems)
         videos[video_id] = video
+        if not has_end:
+            open_ended.add(video_id)
         if annotation is not None:
             annotations[video_id] = annotation
     classes = _classes(content.get("taxonomy"), videos, annotations, str(path), problems)
-    return Reading(Dataset(classes, videos, annotations, name or path.stem), problems.sentences())
+    dataset = Dataset(classes, videos, annotations, name or path.stem)
+    return EndsReading(dataset, problems.sentences(), frozenset(open_ended))
 
 
 def _read_video(
-    video_id: str, entry: dict[str, Any], where: str, problems: Problems
-) -> tuple[Video, Annotation | None]:
+    video_id: str, entry: dict[str, Any], where: str, taken: str, problems: Problems
+) -> tuple[Video, Annotation | None, bool]:
+    """The video, its annotation, and whether the file says how long it is."""
     subset = subset_of(entry.get("subset", "training"), f"{where}, subset")
     start = number(entry.get("start", 0.0), f"{where}, start")
     rows = listing(entry.get("annotations", []), f"{where}, annotations")
@@ -89,7 +110,7 @@ def _read_video(
         problems.add("duration of 0 or less, taken as unknown", video_id)
         duration = None
     if duration is None:
-        problems.add("video without a duration (the last annotated end is taken; probe the video)", video_id)
+        problems.add(f"video without a duration ({taken})", video_id)
     end = None if duration is None else start + duration
     instances = clean_instances(found, start, end, video_id, problems)
     if end is None:
@@ -109,8 +130,8 @@ def _read_video(
         exhaustive = frozenset(text(x, f"{where}, exhaustive_for") for x in names)
     says_none = "annotations" in entry and not rows and subset != "testing"
     if found or says_none or "exhaustive_for" in entry:
-        return video, Annotation(video.item, instances, exhaustive)
-    return video, None
+        return video, Annotation(video.item, instances, exhaustive), duration is not None
+    return video, None, duration is not None
 
 
 def _classes(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from kloc.files import fingerprint
 from kloc.formats import activitynet
 from kloc.formats.common import Problems
 from kloc.pipeline.data import Inputs, open_inputs
-from kloc.pipeline.pool import known_id
 from kloc.proposals import Proposals
 from kloc.proposals.sliding import SlidingSettings, windows
 from kloc.records import Dataset
@@ -36,14 +35,14 @@ class FeatureFolder:
     """A folder of ``ID.npy`` of shape ``(T, D)``, made elsewhere, as `kloc import features` takes it.
 
     fps: frames per second they were computed at. stride: frames between one and the next. offset: frame at the centre
-    of the first; ``None``: half the stride. name: what they are called, e.g. "i3d".
+    of the first; ``None``: half the stride. name: what they are called, e.g. "i3d"; ``None``: nobody said.
     """
 
     folder: Path
     fps: float
     stride: float
     offset: float | None = None
-    name: str = "imported"
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ def _of_workspace(root: Path) -> WorkspaceSet:
 
 
 def _of_folder(source: Path, features: FeatureFolder, cap: int) -> FolderSet:
-    dataset, said = activitynet.read(source)
+    dataset, said, open_ended = activitynet.read_with_ends(source, taken="the end of its features is taken")
     problems = [f"{source.name}: {line}" for line in said]
     _require_instances(source, dataset)
     found = _files(features.folder, dataset, problems)
@@ -194,30 +193,34 @@ def _of_folder(source: Path, features: FeatureFolder, cap: int) -> FolderSet:
         )
     width = guess_width(list(shapes.values()), str(features.folder))
     settings = import_settings(
-        width, fps=features.fps, stride=features.stride, offset=features.offset, name=features.name
+        width, fps=features.fps, stride=features.stride, offset=features.offset, name=features.name or "imported"
     )
-    spans, digests = {}, {}
+    videos, known, digests = {}, {}, {}
     for video_id in shapes:
         video = dataset.videos[video_id]
+        # Without a duration the reader takes the last annotated end, which would cut the video there.
+        end = None if video_id in open_ended else video.end
         try:
             # Read once to the end: who learns from the set later need not be afraid of NaN.
-            read, warning = read_features(
-                found[video_id], video_id, settings, start=video.start, end=video.end if video.duration > 0 else None
-            )
+            read, warning = read_features(found[video_id], video_id, settings, start=video.start, end=end)
         except KlocError as error:
             problems.append(str(error))
             continue
         if warning:
             counted.add("features and video differ in length; check fps and stride", video_id)
-        spans[video_id] = (read.start, read.end)
+        annotation = dataset.annotations[video_id]
+        if end is None:
+            video = replace(video, end=max(read.end, video.end))
+            annotation = replace(annotation, item=video.item)
+        videos[video_id], known[video_id] = video, annotation
         digests[video_id] = hashlib.blake2b(read.features.data, digest_size=16).hexdigest()
     missing = sorted(v for v in dataset.annotations if v not in found)
     if missing:
         problems.append(f"{source.name}: {_some(missing)} annotated videos have no ID.npy in {features.folder}")
     problems += [f"{source.name}: {line}" for line in counted.sentences()]
-    known = {v: dataset.annotations[v] for v in spans}
-    usable = Dataset(dataset.classes, {v: dataset.videos[v] for v in spans}, known, dataset.name)
+    usable = Dataset(dataset.classes, videos, known, dataset.name)
     _require_instances(source, usable, " with usable features")
+    spans = {v: (video.start, video.end) for v, video in videos.items()}
     return FolderSet(usable, found, spans, settings, cap, fingerprint([cap, digests]), problems)
 
 
@@ -228,8 +231,10 @@ def _files(folder: Path, dataset: Dataset, problems: list[str]) -> dict[str, Pat
         raise UsageError(f"{folder}: no .npy files here; give a folder with one ID.npy of shape (T, D) per video")
     found: dict[str, Path] = {}
     strangers = []
-    for path in paths:
-        video_id = known_id(path.stem, dataset.videos)
+    # A video's very name first; beyond it only "v_" may differ: "ID.flow.npy" holds something else.
+    for path in sorted(paths, key=lambda path: path.stem not in dataset.videos):
+        names = (path.stem, f"v_{path.stem}", path.stem.removeprefix("v_"))
+        video_id = next((name for name in names if name in dataset.videos), None)
         if video_id is None:
             strangers.append(path.name)
         elif video_id in dataset.annotations and found.setdefault(video_id, path) != path:

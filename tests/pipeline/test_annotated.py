@@ -79,6 +79,54 @@ def test_files_may_be_named_as_activitynet_does(tmp_path: Path, name: str) -> No
     assert open_annotated(tmp_path / "t.json", FeatureFolder(tmp_path / "f", FPS, STRIDE)).ids == tuple(truth.videos)
 
 
+def test_the_file_of_the_very_name_is_taken(tmp_path: Path) -> None:
+    truth = make_truth(CLASSES, 4, "k")
+    activitynet.write(tmp_path / "t.json", truth)
+    folder = write_features(tmp_path / "f", truth)
+    right = load_array(folder / "k000.npy")
+    for name in ("k000.flow", "k000.a", "v_k000"):  # all of them come before or after k000.npy in the alphabet
+        np.save(folder / f"{name}.npy", np.zeros((SECONDS, DIM), np.float32))
+    (folder / "k001.npy").rename(folder / "k001.flow.npy")
+    (folder / "A").mkdir()
+    (folder / "k002.npy").rename(folder / "A" / "k002.npy")
+    (folder / "k003.npy").rename(folder / "v_k003.npy")
+    found = open_annotated(tmp_path / "t.json", FeatureFolder(folder, FPS, STRIDE, OFFSET))
+    assert found.ids == ("k000", "k002", "k003")
+    np.testing.assert_array_equal(found.features("k000").features, right.astype(np.float16))
+    told = "\n".join(found.problems)
+    assert "3 (k000.a.npy, k000.flow.npy, k001.flow.npy) files belong to no video of t" in told
+    assert "1 (k001) annotated videos have no ID.npy in" in told
+    assert f"k000: two files hold its features, {folder / 'k000.npy'} is taken and not {folder / 'v_k000.npy'}" in told
+
+
+def test_a_video_whose_name_holds_a_dot(tmp_path: Path) -> None:
+    truth = make_truth(CLASSES, 2, "k.")
+    activitynet.write(tmp_path / "t.json", truth)
+    found = open_annotated(
+        tmp_path / "t.json", FeatureFolder(write_features(tmp_path / "f", truth), FPS, STRIDE, OFFSET)
+    )
+    assert found.ids == ("k.000", "k.001")
+
+
+def test_without_a_duration_a_video_ends_with_its_features(parts: tuple[Path, FeatureFolder]) -> None:
+    path, folder = parts
+    content = json.loads(path.read_text())
+    del content["database"]["k001"]["duration"]
+    content["database"]["k002"] = {"subset": "training", "annotations": []}  # says: nothing happens in it
+    np.save(folder.folder / "k003.npy", np.ones((2, DIM), np.float32))
+    del content["database"]["k003"]["duration"]
+    path.write_text(json.dumps(content))
+    found = open_annotated(path, folder)
+    last = max(i.end for i in found.dataset.annotations["k003"].instances)
+    assert last > 2  # these features end before the last instance does
+    for video_id, end in {"k000": SECONDS, "k001": SECONDS, "k002": SECONDS, "k003": last}.items():
+        assert (found.features(video_id).start, found.features(video_id).end) == (0.0, end)
+        assert found.dataset.videos[video_id].end == end
+        assert found.dataset.annotations[video_id].item == found.dataset.videos[video_id].item
+        assert found.proposals(video_id).segments[0].tolist() == [0.0, end]
+    assert any("3 x video without a duration (the end of its features is taken)" in line for line in found.problems)
+
+
 def test_a_workspace(tmp_path: Path) -> None:
     truth = make_truth(CLASSES, 8, "k")
     folder = write_features(tmp_path / "features", truth)
