@@ -103,8 +103,13 @@ class CostModel:
         try:
             data = json.loads(path.read_text("utf-8"))
             return cls(float(data["a"]), float(data["b"]), float(data["c"]), int(data["recordings"]))
+        except FileNotFoundError:
+            raise FormatError(f"{path}: no such file; correct selection.cost_model in kloc.toml or empty it") from None
         except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
-            raise FormatError(f"{path}: no cost model ({error}); delete it, it is made anew") from None
+            # Nothing makes it anew where it is named, and it may be another workspace's.
+            raise FormatError(
+                f"{path}: no cost model ({error}); correct selection.cost_model in kloc.toml or empty it"
+            ) from None
 
     def __str__(self) -> str:
         source = f"learned from {self.recordings} working times" if self.recordings else "kloc's default"
@@ -122,14 +127,15 @@ def expected_instances(
     """How many instances each item will probably hold, float64 ``(n,)``.
 
     For a video with video-level labels the sum over them of the mean number of that label's instances in the
-    annotated videos that have it, each shrunk to the mean of all labels by `PRIOR_VIDEOS`; for a video without
-    labels the mean number of instances per annotated video; 1 (per label) before any annotation.
+    annotated videos that have it and were asked about it, each shrunk to the mean of all labels by `PRIOR_VIDEOS`; for
+    a video without labels the mean number of instances per annotated video; 1 (per label) before any annotation.
     """
     counts: dict[str, list[int]] = {}
     for video_id, annotation in annotations.items():
         found = [instance.label for instance in annotation.instances]
         for label in {*found, *labels.get(video_id, ())}:
-            counts.setdefault(label, []).append(found.count(label))
+            if label in found or annotation.covers(label):  # nobody asked: not seen is not absent
+                counts.setdefault(label, []).append(found.count(label))
     n_pairs = sum(map(len, counts.values()))
     overall = sum(map(sum, counts.values())) / n_pairs if n_pairs else 1.0
     per_label = {k: (sum(v) + PRIOR_VIDEOS * overall) / (len(v) + PRIOR_VIDEOS) for k, v in counts.items()}

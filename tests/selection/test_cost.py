@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from selection_helpers import annotated
 
 from kloc.errors import FormatError, UsageError
-from kloc.records import Item
+from kloc.records import Annotation, Instance, Item
 from kloc.selection import Context, CostModel
 from kloc.selection.cost import DEFAULT, MIN_RECORDINGS, SHORTEST_MIN, Recording, expected_instances, minutes_of
 
@@ -73,9 +73,10 @@ def test_saved_and_loaded(tmp_path):
     assert str(model) == "0.10 + 0.20 per minute of video + 0.30 per instance, minutes (learned from 44 working times)"
     for content in ("{}", "oops", '{"a": -1, "b": 0, "c": 0, "recordings": 1}'):
         (tmp_path / "cost.json").write_text(content)
-        with pytest.raises(FormatError, match="no cost model"):
+        with pytest.raises(FormatError, match=r"no cost model .*; correct selection.cost_model in kloc.toml") as told:
             CostModel.load(tmp_path / "cost.json")
-    with pytest.raises(FormatError):
+        assert "delete" not in str(told.value)
+    with pytest.raises(FormatError, match=r"gone.json: no such file; correct selection.cost_model in kloc.toml or emp"):
         CostModel.load(tmp_path / "gone.json")
 
 
@@ -88,6 +89,18 @@ def test_expected_instances_by_label():
     a, b = (18 + 5 * overall) / 7, (1 + 5 * overall) / 7
     np.testing.assert_allclose(found, [a, a + b, overall, 19 / 4])
     assert expected_instances(items, {}, labels).tolist() == [1.0, 2.0, 1.0, 1.0]
+
+
+def test_a_class_nobody_asked_about_is_not_absent():
+    x = Instance(1.0, 2.0, "x")
+    known = {v: Annotation(Item(v, 0.0, 9.0), (x,), frozenset({"x"})) for v in ("p", "q")}
+    labels = {"p": ("x", "y"), "q": ("x", "y"), "new": ("y",)}
+    items = [Item("new", 0.0, 9.0)]
+    assert expected_instances(items, known, labels).tolist() == [1.0]  # the mean of the pairs anybody asked about
+    asked = known | {"r": Annotation(Item("r", 0.0, 9.0), (), frozenset({"y"}))}
+    labels["r"] = ("y",)
+    overall = 2 / 3
+    np.testing.assert_allclose(expected_instances(items, asked, labels), [5 * overall / 6])
 
 
 def test_minutes_of_items():
