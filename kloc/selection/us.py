@@ -41,6 +41,8 @@ def histogram_entropy(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.where(total[:, 0] > 0, entropy, -np.inf)
 
 
+#: More would tell videos apart by nothing but chance, and the tables grow with them.
+MAX_BINS = 1000
 #: Rows read at once: below that Python's own time shows, above it the processor's cache overflows.
 BLOCK_ROWS = 524_288
 #: The bits of float16's 1.0: of the numbers from 0 to 1 the bits are ordered as the numbers are.
@@ -110,7 +112,7 @@ class UncertaintySampling:
     scores, which does. A video without proposals scores ``-inf``.
 
     Args:
-        bins: of the histogram on [0, 1].
+        bins: of the histogram on [0, 1], at most `MAX_BINS`.
         mode: see above.
         k: how many of the highest scores ``mode="binary"`` looks at; the stage-wise model keeps 10.
     """
@@ -119,8 +121,8 @@ class UncertaintySampling:
     heads: ClassVar[frozenset[str]] = frozenset({"actionness"})
 
     def __init__(self, bins: int = 10, mode: Literal["histogram", "binary"] = "histogram", k: int = 10) -> None:
-        if bins < 2 or k < 1:
-            raise UsageError(f"strategy 'us': bins must be at least 2 and k at least 1, not {bins} and {k}")
+        if not 2 <= bins <= MAX_BINS or k < 1:
+            raise UsageError(f"strategy 'us': bins must be from 2 to {MAX_BINS:,} and k at least 1, not {bins} and {k}")
         if mode not in ("histogram", "binary"):
             raise UsageError(f"strategy 'us': mode must be 'histogram' or 'binary', not {mode!r}")
         self.bins = bins

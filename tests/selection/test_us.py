@@ -100,7 +100,7 @@ def test_items_are_found_by_the_protocols_id(predicted):
     np.testing.assert_allclose(values, [0.0, math.log(2), -math.inf])
 
 
-@pytest.mark.parametrize("params", [{"bins": 1}, {"mode": "trinary"}, {"k": 0}])
+@pytest.mark.parametrize("params", [{"bins": 1}, {"bins": 1001}, {"bins": 65_537}, {"mode": "trinary"}, {"k": 0}])
 def test_wrong_parameters(params):
     with pytest.raises(UsageError, match="strategy 'us'"):
         make_strategy("us", **params)
