@@ -229,9 +229,28 @@ def test_what_diverse_needs():
         select(items, plain(items), make_policy("diverse"), 1, Context())
     with pytest.raises(UsageError, match="of 2 videos none has usable ones"):
         select(items, plain(items), make_policy("diverse"), 1, Context(pooled=pooled_of({"c": [1.0]})))
-    badge = make_policy("diverse", method="badge")
-    with pytest.raises(UsageError, match="needs predictions"):
-        select(items, plain(items), badge, 1, Context(pooled=pooled_of({"a": [1.0], "b": [1.0]})))
+
+
+def test_badge_needs_predictions_once_there_are_any(predicted):
+    items = [Item("a", 0.0, 1.0), Item("b", 0.0, 1.0)]
+    context = Context(pooled=pooled_of({"a": [1.0], "b": [1.0]}), predictions=predicted({"other": [0.5]}))
+    with pytest.raises(UsageError, match="needs predictions of the candidates; run `kloc predict`"):
+        select(items, plain(items), make_policy("diverse", method="badge"), 1, context)
+
+
+def test_badge_starts_cold_as_k_means(predicted):
+    items = [Item(f"v{i:02d}", 0.0, 1.0) for i in range(20)]
+    features = dict(zip(ids(items), blobs(6, 20).tolist(), strict=True))
+    for context in (
+        Context(pooled=pooled_of(features)),
+        Context(pooled=pooled_of(features), predictions=predicted({})),
+    ):
+        cold, plus = (
+            select(items, plain(items), make_policy("diverse", method=method), 5, context)
+            for method in ("badge", "k-means++")
+        )
+        assert cold.items == plus.items
+        assert cold.notes == ("no predictions yet: 'diverse,method=badge' draws by distance alone, as k-means++ does",)
 
 
 def test_badge_without_classes_takes_the_actionness(predicted):
@@ -317,6 +336,32 @@ def test_score_per_minute():
     assert any("minutes per video: 0.00 + 1.00" in note for note in chosen.notes)
     default = select(items, value, make_policy("cost-aware"), 1, Context())
     assert any("kloc's default" in note for note in default.notes)
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 1.0, 2.0, math.inf, -math.inf]), min_size=1, max_size=25),
+    st.lists(st.integers(1, 4), min_size=25, max_size=25),
+)
+def test_equal_rates_go_by_fewer_minutes(values, minutes):
+    items = [Item(f"v{i:02d}", 0.0, 60.0 * m) for i, m in zip(range(len(values)), minutes, strict=False)]
+    strategy = Known(dict(zip(ids(items), values, strict=True)))
+    context = Context(cost=CostModel(0.0, 1.0, 0.0))
+    chosen = select(items, strategy, make_policy("cost-aware"), len(items), context)
+    low = min(filter(math.isfinite, values), default=0.0)
+
+    def keys(index: int):
+        value, length = values[index], minutes[index]
+        return (value, 0) if math.isinf(value) else ((value - low) / length, -length)
+
+    found = [keys(int(v[1:])) for v in ids(chosen.items)]
+    assert found == sorted(map(keys, range(len(values))), reverse=True)
+
+
+def test_equal_scores_and_minutes_are_drawn():
+    items = [Item(f"v{i}", 0.0, 60.0) for i in range(9)]
+    strategy = Known(dict.fromkeys(ids(items), 1.0))
+    policy = make_policy("cost-aware")
+    assert len({select(items, strategy, policy, 4, Context(seed=seed)).items for seed in range(9)}) > 5
 
 
 def test_policies_that_ignore_groups_say_so(everything):

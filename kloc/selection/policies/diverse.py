@@ -159,9 +159,9 @@ class Diverse(Walker):
     ``method="k-center"``: always the candidate farthest from all annotated and picked videos, the best score first
     where nothing is annotated (core-set). ``"k-means++"``: drawn by squared distance to them. ``"badge"``: drawn by
     squared distance between gradient embeddings, which are long where the model is unsure (Ash et al., ICLR 2020,
-    algorithm 1, with the video's mean features and mean class distribution). Distances are between pooled
-    features of length 1. Candidates without usable features come after those with, by score; then the rest of the
-    pool, ``-inf`` last.
+    algorithm 1, with the video's mean features and mean class distribution); before the first predictions it is
+    k-means++. Distances are between pooled features of length 1. Candidates without usable features come after those
+    with, by score; then the rest of the pool, ``-inf`` last.
 
     Args:
         method: see above.
@@ -203,14 +203,18 @@ class Diverse(Walker):
         self, items: Sequence[Item], rows: NDArray[np.float32], candidates: NDArray[np.int64], context: Context
     ) -> tuple[Walk, NDArray[np.int64]]:
         """Positions of candidates, and the candidates they stand for."""
-        if self.method == "badge":
+        method = self.method
+        if method == "badge" and context.predictions is not None and len(context.predictions):
             return self._badge(items, rows, candidates, context)
+        if method == "badge":
+            context.note("no predictions yet: 'diverse,method=badge' draws by distance alone, as k-means++ does")
+            method = "k-means++"
         space = Sphere(rows)
         centres = annotated_features(context)
         near = None if centres is None else space.to_nearest(centres)
-        if self.method == "k-center":
+        if method == "k-center":
             return farthest_first(space, near), candidates
-        return drawn_by_distance(space, context.rng("diverse", self.method), near), candidates
+        return drawn_by_distance(space, context.rng("diverse", method), near), candidates
 
     def _badge(
         self, items: Sequence[Item], rows: NDArray[np.float32], candidates: NDArray[np.int64], context: Context

@@ -73,7 +73,8 @@ class CostAware(Walker):
     """The most score per minute of annotation first.
 
     A score counts by how far it lies above the lowest one of the pool, because strategies' scores have no natural
-    zero; the minutes are those of `kloc.selection.cost`. Follows a strategy's groups as ``top`` does.
+    zero; the minutes are those of `kloc.selection.cost`. Where that makes no difference (equal scores have no score
+    above the lowest) the fewest minutes come first. Follows a strategy's groups as ``top`` does.
     """
 
     follows_groups = True
@@ -84,12 +85,19 @@ class CostAware(Walker):
 
 
 def per_minute(items: Sequence[Item], scores: Scores, context: Context) -> Scores:
-    """Scores above the pool's lowest finite one, per estimated minute; infinite ones stay as they are."""
+    """What orders items by score above the pool's lowest finite one per estimated minute, then by fewer minutes.
+
+    Whole numbers from 0 up, the same only where both are; infinite scores stay as they are.
+    """
     value = scores.value
     finite = np.isfinite(value)
     if not finite.any():
         return scores
     context.note(f"minutes per video: {context.cost or DEFAULT}")
-    rate = np.full(len(value), np.nan)
-    rate[finite] = (value[finite] - value[finite].min()) / minutes_of(items, context)[finite]
-    return Scores(np.where(finite, rate, value), scores.group)
+    minutes = minutes_of(items, context)[finite]
+    rate = (value[finite] - value[finite].min()) / minutes
+    order = np.lexsort((-minutes, rate))
+    other = (np.diff(rate[order]) > 0) | (np.diff(minutes[order]) < 0)
+    placed = value.copy()
+    placed[np.flatnonzero(finite)[order]] = np.append(0, np.cumsum(other))
+    return Scores(placed, scores.group)
