@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,12 +39,12 @@ class FeatureSettings:
 
     def __post_init__(self) -> None:
         for name in ("fps", "stride", "window", "dim"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"features: {name} must be greater than 0, not {getattr(self, name)!r}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise UsageError(f"features: {name} must be a number greater than 0, not {getattr(self, name)!r}")
         if self.max_frames is not None and self.max_frames < 1:
             raise UsageError(f"features: max_frames must be at least 1, not {self.max_frames!r}")
-        if self.offset < 0:
-            raise UsageError(f"features: offset must not be negative, it is {self.offset!r}")
+        if not 0 <= self.offset < math.inf:
+            raise UsageError(f"features: offset must be a number and not negative, it is {self.offset!r}")
 
     @property
     def imported(self) -> bool:

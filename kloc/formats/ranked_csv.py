@@ -14,6 +14,8 @@ from kloc.errors import FormatError
 from kloc.formats.common import read_text
 
 COLUMNS = ("class", "rank", "video")
+#: No search has more results than this many digits count; Python reads no number of thousands of digits.
+MAX_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ def _result(path: Path, line: int, cells: list[str], places: tuple[int, ...]) ->
     for name, value in (("class", label), ("video", video)):
         if not value:
             raise FormatError(f"{path}: line {line} names no {name}")
-    if not rank.isascii() or not rank.isdigit() or int(rank) < 1:
-        raise FormatError(f"{path}: line {line}: rank {rank!r} is no whole number; the first result has rank 1")
+    if not rank.isascii() or not rank.isdigit() or len(rank) > MAX_DIGITS or int(rank) < 1:
+        shown = rank if len(rank) <= 20 else f"{rank[:20]}..."
+        raise FormatError(f"{path}: line {line}: rank {shown!r} is no whole number; the first result has rank 1")
     return Result(label, int(rank), video, line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ def import_features(
     with workspace.store.transaction() as session:
         known = {v.id: (v.start or 0.0, v.end) for v in videos.rows(session)}
     there = manifest(workspace, feature_stage(name))
+    usable = _one_each(usable, known, problems)
     for path in track(reporter, "importing features", usable, len(usable)):
         try:
             done += _import_one(workspace, bank, name, path, known, there, problems)
@@ -74,6 +75,16 @@ def import_features(
         "dimensions": settings.dim,
     }
     return Summary("import features", facts, problems, "kloc propose")
+
+
+def _one_each(paths: list[Path], known: Container[str], problems: list[str]) -> list[Path]:
+    """One file for each video: that of its very name goes before "v_ID.npy" or "ID.flow.npy"."""
+    taken: dict[str, Path] = {}
+    for path in sorted(paths, key=lambda path: path.stem not in known):
+        video_id = known_id(path.stem, known) or path.stem
+        if taken.setdefault(video_id, path) != path:
+            problems.append(f"{video_id}: two files hold its features, {taken[video_id]} is taken and not {path}")
+    return sorted(taken.values())
 
 
 def _import_one(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,14 @@ def test_damaged_settings_are_a_format_error(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("fps", 0), ("dim", -1), ("max_frames", 0), ("offset", -0.5), ("fps", float("nan"))]
+    ("name", "value"),
+    [
+        ("fps", 0),
+        ("dim", -1),
+        ("max_frames", 0),
+        ("offset", -0.5),
+        *((name, bad) for name in ("fps", "stride", "window", "offset") for bad in (math.nan, math.inf)),
+    ],
 )
 def test_impossible_settings_are_refused(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=name):

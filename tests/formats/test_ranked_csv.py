@@ -41,6 +41,7 @@ def test_one_video_may_stand_in_several_lists(tmp_path: Path) -> None:
         ("class,rank,video\na,0,v", "line 2: rank '0'"),
         ("class,rank,video\na,-1,v", "line 2: rank '-1'"),
         ("class,rank,video\na,1.5,v", "line 2: rank '1.5'"),
+        (f"class,rank,video\na,{'9' * 5000},v", f"line 2: rank '{'9' * 20}...' is no whole number"),
         ("class,rank,video\na,²,v", "line 2: rank '²'"),
         ("class,rank,video\na,1,v\na,2,v", "line 3: video 'v' stands on line 2 too, in the list of 'a'"),
         ("class,rank,video\na,1,v\nb,1,v\na,1,w", "line 4: rank 1 stands on line 2 too"),

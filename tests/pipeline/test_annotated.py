@@ -13,7 +13,7 @@ from kloc.errors import FormatError, UsageError
 from kloc.features.bank import FeatureBank
 from kloc.features.imports import import_features, load_array
 from kloc.formats import activitynet
-from kloc.pipeline import pool
+from kloc.pipeline import imports, pool
 from kloc.pipeline.annotated import FeatureFolder, classes_of, open_annotated
 from kloc.pipeline.telling import Silent
 from kloc.records import Dataset
@@ -97,6 +97,23 @@ def test_the_file_of_the_very_name_is_taken(tmp_path: Path) -> None:
     assert "3 (k000.a.npy, k000.flow.npy, k001.flow.npy) files belong to no video of t" in told
     assert "1 (k001) annotated videos have no ID.npy in" in told
     assert f"k000: two files hold its features, {folder / 'k000.npy'} is taken and not {folder / 'v_k000.npy'}" in told
+
+
+def test_an_import_takes_the_file_of_the_very_name_too(tmp_path: Path) -> None:
+    truth = make_truth(CLASSES, 3, "k")
+    folder = write_features(tmp_path / "f", truth)
+    workspace = make_workspace(tmp_path / "w", truth, folder, annotated=["k001"])
+    before = open_annotated(tmp_path / "w").features("k001").features
+    np.save(folder / "k001.rgb.npy", np.zeros((SECONDS, DIM), np.float32))  # behind k001.npy in the alphabet
+    told = imports.import_features(
+        workspace, folder, name="toy", fps=FPS, stride=STRIDE, offset=OFFSET, reporter=Silent()
+    )
+    workspace.close()
+    assert told.problems == [
+        f"k001: two files hold its features, {folder / 'k001.npy'} is taken and not {folder / 'k001.rgb.npy'}"
+    ]
+    assert told.facts["imported"] == 0
+    np.testing.assert_array_equal(open_annotated(tmp_path / "w").features("k001").features, before)
 
 
 def test_a_video_whose_name_holds_a_dot(tmp_path: Path) -> None:
@@ -236,7 +253,7 @@ def _spoil(kind: str, path: Path, folder: FeatureFolder) -> tuple[Path, FeatureF
         ("all NaN", UsageError, "no video with usable features has an annotated instance"),
         ("two widths", FormatError, "arrays of different widths"),
         ("pickles", FormatError, "none of its 6 files holds features; the first:"),
-        ("fps", UsageError, "fps must be greater than 0"),
+        ("fps", UsageError, "fps must be a number greater than 0"),
         ("cap", UsageError, "a cap of 0 proposals"),
         ("empty folder", UsageError, "no .npy files here"),
         ("absent", UsageError, "no such file or folder"),
