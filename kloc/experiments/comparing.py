@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kloc.experiments.curves import (
+    Arm,
     Curve,
     Estimate,
     aulc,
@@ -59,41 +60,49 @@ def reference_of(curves: Sequence[Curve]) -> tuple[int, float]:
     return min(batches, key=lambda b: (-spread[b], b != _BATCH, b)), noise
 
 
-def goal_of(curves: Sequence[Curve]) -> float:
-    """The labelled ratio that every finished curve reaches: pools differ in size, and the last video is a whole one."""
-    return max((1 - 1 / last.labelled) * last.ratio for last in (c.points[-1] for c in curves)) - _SLACK
+def comparable(curves: Sequence[Curve]) -> list[Curve]:
+    """The finished curves; as long as there are none, those that have an area, else all."""
+    return [c for c in curves if c.finished] or [c for c in curves if len(c.points) > 1] or list(curves)
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The curves of one batch and noise that are compared, by strategy, and what they share.
 
-    end: labelled ratio up to which areas are taken. unfinished: curves that are not compared since they end early.
-    whole: whether every compared curve goes as far as the experiment does.
+    end: labelled ratio up to which areas are taken. finished: whether the compared curves are; only while none is,
+    curves are compared that are not. left_out: arms of that batch and noise that failed or are unfinished.
+    missing: what was asked for, at any batch and noise, and has no curve to compare.
     """
 
     curves: Mapping[Key, tuple[Curve, ...]]
     batch: int
     noise: float
     end: float
-    unfinished: tuple[Curve, ...]
-    whole: bool
+    finished: bool
+    left_out: tuple[Arm, ...]
+    missing: tuple[Key, ...]
 
     @classmethod
-    def of(cls, curves: Sequence[Curve], reference: tuple[int, float]) -> Comparison:
-        """Compare finished curves; as long as some strategy has none, all that have begun, as far as all have got."""
-        batch, noise = reference
-        mine = [c for c in curves if (c.arm.batch, c.arm.noise) == reference]
-        goal = goal_of(mine)
-        keys = {_key(c) for c in mine}
-        used = [c for c in mine if c.x[-1] >= goal]
-        whole = {_key(c) for c in used} == keys
-        if not whole:
-            # A curve of a single point has no area, and would leave the others none.
-            used = [c for c in mine if len(c.points) > 1] or mine
-        left = tuple(c for c in mine if c not in used)
-        groups = {key: tuple(c for c in used if _key(c) == key) for key in _in_order({_key(c) for c in used})}
-        return cls(groups, batch, noise, common_end(used), left, whole)
+    def of(cls, curves: Sequence[Curve], *, asked: Sequence[Arm] = (), until: float = 1.0) -> Comparison:
+        """Compare what can be compared, at the batch and noise of `reference_of`.
+
+        Args:
+            curves: at least one.
+            asked: all arms that were to be run; those of the curves always count as asked for.
+            until: the labelled ratio that arms were to go to. They go on to the end of their batch, some further than
+                others; areas are taken up to here.
+        """
+        usable = comparable(curves)
+        batch, noise = reference_of(usable)
+        used = [c for c in usable if (c.arm.batch, c.arm.noise) == (batch, noise)]
+        arms = sorted({*asked, *(c.arm for c in curves)})
+        shown = {c.arm for c in used}
+        left = tuple(a for a in arms if (a.batch, a.noise) == (batch, noise) and a not in shown)
+        keys = _in_order({key_of(a) for a in shown})
+        missing = tuple(_in_order({key_of(a) for a in arms} - set(keys)))
+        groups = {key: tuple(c for c in used if key_of(c.arm) == key) for key in keys}
+        end = min(until, common_end(used))
+        return cls(groups, batch, noise, end, all(c.finished for c in used), left, missing)
 
     @property
     def all(self) -> list[Curve]:
@@ -117,7 +126,7 @@ class Comparison:
 
     def name(self, key: Key) -> str:
         """For people: without the policy where there is only one."""
-        policies = {k.policy for k in self.curves}
+        policies = {k.policy for k in (*self.curves, *self.missing)}
         return key.strategy if len(policies) == 1 else f"{key.strategy} · {key.policy}"
 
     @cached_property
@@ -192,8 +201,9 @@ class Comparison:
         return Saving(self.name(ours), self.name(other), len(seeds), tuple(values))
 
 
-def _key(curve: Curve) -> Key:
-    return Key(curve.arm.strategy, curve.arm.policy)
+def key_of(arm: Arm) -> Key:
+    """What of an arm is compared."""
+    return Key(arm.strategy, arm.policy)
 
 
 def _in_order(keys: set[Key]) -> list[Key]:

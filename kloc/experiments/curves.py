@@ -57,11 +57,16 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The points of one arm, fewest labels first; ``full`` is the same seed's mAP with all labels and no noise."""
+    """The points of one arm, fewest labels first; ``full`` is the same seed's mAP with all labels and no noise.
+
+    finished: whether the arm has got to its end. How far that is no ratio can tell: the last batch may go beyond what
+    was asked for, by another part of every pool.
+    """
 
     arm: Arm
     points: tuple[Point, ...]
     full: float
+    finished: bool = True
 
     @property
     def x(self) -> Array:

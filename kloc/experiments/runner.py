@@ -34,6 +34,7 @@ from kloc.selection.cost import DEFAULT, CostModel
 from kloc.selection.lal_model import GainModel
 from kloc.selection.spec import parse
 
+EXPERIMENT_FILE = "experiment.json"
 #: What people know some of what must stay the same by.
 _ASKED_AS = {"lab": "set or encoder", "cost": "cost model"}
 #: A curve of fewer rounds is told to be coarse.
@@ -82,11 +83,15 @@ class Experiment:
 
 @dataclass
 class Outcome:
-    """What a run has to show: curves of whole and half arms, and what went wrong, one sentence each."""
+    """What a folder has to show: curves of whole and half arms, and what went wrong, one sentence each.
+
+    arms: all that were ever asked for in this folder, ascending; those without a curve failed or have not begun.
+    """
 
     curves: list[Curve]
     gains: dict[int, GainModel]
     problems: list[str]
+    arms: tuple[Arm, ...] = ()
 
 
 def refuse_other(out: Path, experiment: Experiment, lab: str) -> dict[str, Any]:
@@ -94,8 +99,7 @@ def refuse_other(out: Path, experiment: Experiment, lab: str) -> dict[str, Any]:
 
     Raises UsageError where the folder holds an experiment that differs in more than its arms.
     """
-    path, wanted = out / "experiment.json", experiment.fixed(lab)
-    known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    known, wanted = _known(out), experiment.fixed(lab)
     other = sorted(key for key in wanted if known and known.get(key) != wanted[key])
     if other:
         raise UsageError(
@@ -106,9 +110,38 @@ def refuse_other(out: Path, experiment: Experiment, lab: str) -> dict[str, Any]:
 
 
 def open_folder(out: Path, experiment: Experiment, lab: Lab) -> None:
-    """Write down what is tried in ``out``; raises as `refuse_other`."""
-    if not refuse_other(out, experiment, lab.fingerprint):
-        write_json(out / "experiment.json", experiment.fixed(lab.fingerprint))
+    """Write down what is tried in ``out``, beside what was tried there before; raises as `refuse_other`."""
+    known, wanted = refuse_other(out, experiment, lab.fingerprint), experiment.fixed(lab.fingerprint)
+    arms = [asdict(arm) for arm in asked_for(out, experiment)]
+    facts = {**known, **wanted, "arms": arms}
+    if known != facts:
+        write_json(out / EXPERIMENT_FILE, facts)
+
+
+def asked_for(out: Path, experiment: Experiment) -> tuple[Arm, ...]:
+    """The arms of an experiment and all that earlier runs in ``out`` were asked for, ascending."""
+    try:
+        earlier = {Arm(**arm) for arm in _known(out).get("arms", [])}
+    except TypeError:
+        raise _damaged(out) from None
+    return tuple(sorted({*experiment.arms, *earlier}))
+
+
+def _known(out: Path) -> dict[str, Any]:
+    """What ``out`` says it holds; nothing where it is new."""
+    try:
+        known = json.loads((out / EXPERIMENT_FILE).read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        raise _damaged(out) from None
+    if not isinstance(known, dict):
+        raise _damaged(out)
+    return known
+
+
+def _damaged(out: Path) -> KlocError:
+    return KlocError(f"{out / EXPERIMENT_FILE}: damaged; nobody knows what {out} holds: delete that folder")
 
 
 @dataclass(frozen=True)
@@ -217,10 +250,10 @@ def _run(
 ) -> Outcome:
     if any(arm.batch < 1 for arm in experiment.arms):
         raise UsageError("a batch holds at least 1 video")
+    # A set too small for the protocol is told before hours are spent, and before its arms count as asked for.
+    splits = {seed: experiment.split(lab, seed) for seed in experiment.seeds}
     open_folder(out, experiment, lab)
     sweep(out)
-    # A set too small for the protocol is told before hours are spent.
-    splits = {seed: experiment.split(lab, seed) for seed in experiment.seeds}
     problems = list(lab.facts["problems"])
     problems += _coarse(experiment, splits)
     oracles = sorted({(arm.noise, arm.seed) for arm in experiment.arms if not lab.is_relabelled(arm.noise, arm.seed)})
@@ -318,9 +351,13 @@ def _finished(out: Path, arm: Arm) -> bool:
 
 
 def collect(experiment: Experiment, out: Path, problems: Sequence[str] = ()) -> Outcome:
-    """What there is so far; an arm without the mAP of all labels or without a judged step shows nothing."""
+    """What there is so far of these arms and of all that earlier runs in ``out`` were asked for.
+
+    An arm without the mAP of all labels or without a judged step shows nothing.
+    """
     curves, told = [], list(problems)
-    for arm in sorted(set(experiment.arms)):
+    arms = asked_for(out, experiment)
+    for arm in arms:
         if not full_file(out, arm.seed).exists():
             continue
         try:
@@ -335,8 +372,7 @@ def collect(experiment: Experiment, out: Path, problems: Sequence[str] = ()) -> 
             if line["value"] is not None
         )
         if points:
-            curves.append(Curve(arm, points, full))
-    gains = {
-        seed: GainModel.load(gain_folder(out, seed)) for seed in experiment.seeds if gain_folder(out, seed).exists()
-    }
-    return Outcome(curves, gains, told)
+            curves.append(Curve(arm, points, full, finished=not lines[-1]["picked"]))
+    seeds = sorted({arm.seed for arm in arms})
+    gains = {seed: GainModel.load(gain_folder(out, seed)) for seed in seeds if gain_folder(out, seed).exists()}
+    return Outcome(curves, gains, told, arms)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kloc.errors import UsageError
+from kloc import __version__
+from kloc.errors import KlocError, UsageError
 from kloc.experiments.curves import Arm
 from kloc.experiments.folder import held
 from kloc.experiments.lab import Lab, lab_fingerprint
@@ -177,7 +178,7 @@ def simulate(
         return _planned(experiment, source, lab, workers, prepared, reporter)
     outcome = run(experiment, source, lab, out, workers=workers, stage=_stage(reporter))
     reporter.finish()
-    return report(experiment, lab, outcome, out)
+    return report(experiment, lab, outcome, out, cap=getattr(source, "cap", None))
 
 
 def _stage(reporter: Reporter) -> Callable[[str, int], Callable[[], None]]:
@@ -209,25 +210,22 @@ def clock(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def report(experiment: Experiment, lab: Lab, outcome: Outcome, out: Path) -> Summary:
-    """Write the report of what there is so far."""
+def report(experiment: Experiment, lab: Lab, outcome: Outcome, out: Path, cap: int | None = None) -> Summary:
+    """Write the report of what there is so far, of this run and of earlier ones in the same folder.
+
+    cap: proposals per video, where it is known.
+
+    Raises KlocError where there is nothing to show.
+    """
     if not outcome.curves:
-        first = f"; the first problem: {outcome.problems[0]}" if outcome.problems else ""
-        raise UsageError(f"{out}: no arm has got far enough to be shown{first}")
-    split = experiment.split(lab, experiment.seeds[0])
-    facts = {
-        "set": lab.facts["name"],
-        "features": lab.facts["features"],
-        "classes": f"{len(split.knowledge_classes)} Knowledge-Source, {len(split.classes)} Selection",
-        "videos": f"{len(split.knowledge)} Knowledge-Source, {len(split.pool)} pool, {len(split.testing)} Testing",
-        "labelled at first": str(len(split.initial)),
-        "encoder": lab.settings.encoder,
-        "until": f"{100 * experiment.pace.until:g} % labelled",
-    }
+        # Remarks on what was asked come before what failed.
+        last = f"; the last problem: {outcome.problems[-1]}" if outcome.problems else ""
+        raise KlocError(f"{out}: no arm has got far enough to be shown{last}")
     gains = {seed: gain.facts for seed, gain in outcome.gains.items()}
     data = simulation_data(
-        outcome.curves, simulated=bool(lab.facts["simulated"]), facts=facts, gains=gains, problems=outcome.problems
-    )
+        outcome.curves, simulated=bool(lab.facts["simulated"]), facts=_facts(experiment, lab, outcome, cap),
+        gains=gains, problems=outcome.problems, asked=outcome.arms, until=experiment.pace.until,
+    )  # fmt: skip
     write_text(out / "report.html", render_simulation(data))
     write_json(out / "report.json", data.to_json())
     return Summary(
@@ -237,3 +235,39 @@ def report(experiment: Experiment, lab: Lab, outcome: Outcome, out: Path) -> Sum
         hint=f"open {out / 'report.html'}",
         data={"report": str(out / "report.html")},
     )
+
+
+def _facts(experiment: Experiment, lab: Lab, outcome: Outcome, cap: int | None) -> dict[str, str]:
+    """What was run on what, and how, for the protocol and the provenance."""
+    splits = [experiment.split(lab, seed) for seed in sorted({c.arm.seed for c in outcome.curves})]
+    known = _range([len(s.knowledge_classes) for s in splits]), _range([len(s.knowledge) for s in splits])
+    pool, tested = _range([len(s.pool) for s in splits]), _range([len(s.testing) for s in splits])
+    facts = {
+        "set": str(lab.facts["name"]),
+        "features": str(lab.facts["features"]),
+        "classes": f"{known[0]} Knowledge-Source, {_range([len(s.classes) for s in splits])} Selection",
+        "videos": f"{known[1]} Knowledge-Source, {pool} pool, {tested} Testing",
+        "labelled at first": _range([len(s.initial) for s in splits]),
+        "encoder": lab.settings.encoder,
+    }
+    if cap is not None:
+        facts["proposals"] = f"at most {cap} a video"
+    facts["Knowledge-Source"] = f"{100 * experiment.knowledge_share:g} % of the classes"
+    facts["until"] = f"{100 * experiment.pace.until:g} % labelled"
+    every = experiment.pace.eval_every
+    facts["minutes"] = str(experiment.cost)
+    facts["mAP measured"] = "after every round" if every == 1 else f"every {every} rounds, and at the end"
+    if any(parse(arm.strategy).name == "lal" for arm in outcome.arms):
+        lal = experiment.lal
+        shares = ", ".join(f"{100 * share:g}" for share in lal.shares)
+        facts["LAL's lessons"] = (
+            f"{lal.n_splits} splits, labelled sets of {shares} %, {lal.candidates} videos added to each; "
+            f"mode {lal.mode}, target {lal.target}, state {lal.state}"
+        )
+    return facts | {"made with": f"kloc {__version__}"}
+
+
+def _range(counts: Sequence[int]) -> str:
+    """A count that differs by seed, from the smallest to the largest."""
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"

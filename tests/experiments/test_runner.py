@@ -231,6 +231,31 @@ def test_what_a_killed_run_left_half_written_is_swept(played, source, tmp_path) 
     assert not left.exists()
 
 
+def test_a_run_with_other_arms_shows_those_of_earlier_runs_too(source, tmp_path) -> None:
+    lab = Lab.prepare(tmp_path, source, SETTINGS)
+    pace = Pace(0.3)
+    first, second, bad = (Arm(0, name, "top", 12, 0.0) for name in ("random", "us", "mcle,top=0"))
+    assert run(Experiment((bad, first), pace), source, lab, tmp_path).arms == (bad, first)
+    outcome = run(Experiment((second,), pace), source, lab, tmp_path)
+    assert outcome.arms == (bad, first, second)
+    assert [(c.arm, c.finished) for c in outcome.curves] == [(first, True), (second, True)]
+    before = tree(tmp_path)
+    assert run(Experiment((first,), pace), source, lab, tmp_path).curves == outcome.curves
+    assert tree(tmp_path) == before
+    # What cannot be asked for at all is not remembered.
+    with pytest.raises(UsageError, match="another pace"):
+        run(Experiment((Arm(1, "us", "top", 12, 0.0),), Pace(0.4)), source, lab, tmp_path)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"arms": [{"seed": 0}]}', '{"arms": [1]}'])
+def test_a_damaged_experiment_is_told_in_one_line(tmp_path, content) -> None:
+    (tmp_path / "experiment.json").write_text(content)
+    with pytest.raises(KlocError, match=r"experiment\.json: damaged") as caught:
+        collect(EXPERIMENT, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_collecting_half_a_run_shows_what_there_is(played, source, tmp_path) -> None:
     out, _, outcome = played
     arm = EXPERIMENT.arms[0]
@@ -245,4 +270,5 @@ def test_collecting_half_a_run_shows_what_there_is(played, source, tmp_path) -> 
     (half,) = collect(experiment, tmp_path).curves
     whole = next(c for c in outcome.curves if c.arm == arm)
     assert half.points == whole.points[:2]
+    assert (half.finished, whole.finished) == (False, True)
     assert not gain_folder(tmp_path, arm.seed).exists()

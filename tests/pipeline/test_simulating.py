@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kloc import __version__
 from kloc.config import template
 from kloc.errors import FormatError, KlocError, UsageError
 from kloc.experiments.arm import Pace
 from kloc.experiments.curves import Arm
 from kloc.experiments.folder import held
+from kloc.experiments.lab import Lab
 from kloc.experiments.runner import Experiment
 from kloc.experiments.simulated_features import Appearance, SimulatedFeatures
 from kloc.experiments.source import SimulatedSet
@@ -123,6 +127,49 @@ def test_noisy_labels_are_planned_from_the_set(tmp_path) -> None:
     summary = begin(tmp_path, invented(), experiment=noisy, only_plan=True)
     assert set(summary.data["parts"]) == {"noisy labels", "all labels", "arms"}
     assert not (tmp_path / "arms").exists()
+
+
+# -- what is shown ----------------------------------------------------------------------------------------------
+
+
+def shown(out: Path) -> dict[str, Any]:
+    return dict(json.loads((out / "report.json").read_text()))
+
+
+def test_the_page_shows_what_earlier_runs_in_the_folder_were_asked_for(tmp_path) -> None:
+    begin(tmp_path, invented())
+    assert [s["name"] for s in shown(tmp_path)["strategies"]] == ["random"]
+    begin(tmp_path, invented(), experiment=replace(EXPERIMENT, arms=(Arm(0, "us", "top", 10, 0.0),)))
+    page = shown(tmp_path)
+    assert [s["name"] for s in page["strategies"]] == ["us", "random"]
+    assert not any("not run" in sentence for sentence in page["summary"])
+
+
+def test_counts_are_those_of_all_seeds_and_provenance_says_how_it_was_made(tmp_path) -> None:
+    arms = tuple(Arm(seed, "random", "top", 10, 0.0) for seed in range(4))
+    experiment = Experiment(arms, Pace(0.2, 2))
+    begin(tmp_path, invented(50), experiment=experiment)
+    (folder,) = tmp_path.glob("lab-*")
+    pools = [len(experiment.split(Lab.open(folder), seed).pool) for seed in range(4)]
+    assert len(set(pools)) > 1
+    page = shown(tmp_path)
+    facts = page["provenance"]
+    assert f"{min(pools)} to {max(pools)} pool" in facts["videos"]
+    assert facts["videos"] in page["protocol"]
+    assert facts["classes"] == "1 Knowledge-Source, 3 Selection"
+    assert facts["proposals"] == "at most 8 a video"
+    assert facts["Knowledge-Source"] == "25 % of the classes"
+    assert facts["mAP measured"] == "every 2 rounds, and at the end"
+    assert facts["minutes"] == str(DEFAULT)
+    assert facts["made with"] == f"kloc {__version__}"
+    assert "LAL's lessons" not in facts
+
+
+def test_where_every_arm_failed_the_work_failed_and_not_the_user(tmp_path) -> None:
+    failing = replace(EXPERIMENT, arms=(Arm(0, "us", "nope", 10, 0.0),))
+    with pytest.raises(KlocError, match=r"no arm has got far enough.*us-nope.*nope") as caught:
+        begin(tmp_path, invented(), experiment=failing)
+    assert caught.value.exit_code == 1
 
 
 # -- what labels cost -------------------------------------------------------------------------------------------

@@ -59,6 +59,8 @@ def _data(name: str = "lal") -> SimulationData:
             Saving("random", name, 3, (Interval(3.6, None, None, 1), *[None] * 5)),
         ),
         saving_at=(0.15, 0.2, 0.3, 0.5, 0.7, 0.9),
+        batch_gaps=(Series(f"{name} less random", (64,), (-0.02,), (-0.05,), (0.01,)),),
+        noise_gaps=(Series(f"{name} less random", (1, 64), (0.1, 0.2)),),
         lessons=(
             Lesson(0, 0.04, (-0.01, 0.09), {"0.1": 0.02}, 1e-4, 2e-4, 100, close_to_random=True),
             Lesson(1, 0.2, (0.1, 0.3), {"0.1": 0.3, "0.05": -0.1}, -1e-4, None, None, close_to_random=False),
@@ -90,6 +92,21 @@ def test_the_tables_say_what_was_found_and_what_was_not() -> None:
     assert "lal +0.000 −0.100 to +0.020 cannot +0.750" in words
     assert "lal instead of random −12 % (2/3) –" in words
     assert "random instead of lal +4 % (1/3) –" in words
+
+
+def test_the_figures_by_batch_and_noise_tell_the_difference_to_random() -> None:
+    words = _words(render_simulation(_data()))
+    assert "videos a round lal lal less random 1 0.800 – 64 0.700 −0.020 (−0.050 to +0.010)" in words
+    assert "noise lal lal less random 100 % 0.800 +0.100 6.4e+03 % 0.700 +0.200" in words
+
+
+def test_what_figures_lean_to_is_said_beside_them() -> None:
+    text = render_simulation(_data())
+    saving, lessons = text.index('<section id="saving">'), text.index('<section id="lessons">')
+    assert "Late columns (from about 50 %) lean low" in text[saving:lessons]
+    assert "leave out seeds that never get there" in text[saving:lessons]
+    assert "other halves of the same videos" in text[lessons:]
+    assert "intervals are too narrow" in text[lessons:]
 
 
 def test_lal_is_judged_by_its_rank_correlation() -> None:
