@@ -64,7 +64,7 @@ def status(workspace: Workspace) -> Summary:
                 facts[f"mAP after {row.info['round']} rounds"] = (
                     f"{100 * row.info[subset]['mAP@0.5']:.1f} % at tIoU 0.5 on {subset}"
                 )
-    to_go, data = _labels_to_go(judged)
+    to_go, data = _labels_to_go(judged, model)
     if to_go:
         facts["labels to go"] = to_go
     problems = [f"{row.id}: {row.reason}" for row in quarantined]
@@ -73,23 +73,36 @@ def status(workspace: Workspace) -> Summary:
     return Summary("status", facts, problems, hint, data)
 
 
-def _labels_to_go(judged: list[ArtefactRow]) -> tuple[str, dict[str, Any]]:
+def _labels_to_go(judged: list[ArtefactRow], model: ArtefactRow | None) -> tuple[str, dict[str, Any]]:
     """The forecast in words, and for ``--json``; nothing before the first evaluation.
 
-    Only what can lie on one curve counts: evaluations on the newest one's subset, with the newest one's features.
+    Only what can lie on one curve counts: models with the current one's features, settings and seed, judged on the same
+    videos. The validation videos where there are any: a look at the testing ones to know when to stop spoils them.
     """
     if not judged:
         return "", {}
-    newest = judged[-1].info
-    subset = "testing" if "testing" in newest else "validation"
-    same = [row.info for row in judged if subset in row.info and row.info.get("bank") == newest.get("bank")]
-    points = [(info["videos"], info[subset]["mAP@0.5"]) for info in same]
+    current = judged[-1].info if model is None else model.info
+    alike = [row for row in judged if row.info.get("bank") == current.get("bank")]
+    alike = [row for row in alike if _same(row.info.get("settings"), current.get("settings"))]
+    if not alike:
+        return "", {}
+    newest = next((row for row in alike if model is not None and row.key == model.fingerprint), alike[-1]).info
+    subset = "validation" if "validation" in newest else "testing"
+    on = newest.get("judged_on", {}).get(subset)
+    infos = [row.info for row in alike if subset in row.info]
+    infos = [info for info in infos if _same(info.get("judged_on", {}).get(subset), on)]
+    points = [(info["videos"], info[subset]["mAP@0.5"]) for info in infos]
     points = [(labelled, reached) for labelled, reached in points if labelled and 0 <= reached <= 1]  # no NaN
     missing = rounds_missing([labelled for labelled, _ in points])
     if missing:
         return f"a forecast needs {missing} more round{'s' if missing > 1 else ''}", {}
     found = forecast([labelled for labelled, _ in points], [reached for _, reached in points])
     return str(found), {"forecast": {"subset": subset, "metric": "mAP@0.5", **found.to_json()}}
+
+
+def _same(one: str | None, other: str | None) -> bool:
+    """Whether two hashes agree; an older kloc kept none, and what it made counts."""
+    return one is None or other is None or one == other
 
 
 def _next(

@@ -102,6 +102,8 @@ def train(workspace: Workspace, *, reporter: Reporter) -> Summary:
     with workspace.store.transaction() as session:
         done = sum(row.state == "done" for row in rounds.all_rounds(session))
         info = {"round": done, "videos": len(ids), "instances": facts["instances"], "bank": inputs.bank_name}
+        # Models of other settings lie on other learning curves.
+        info["settings"] = fingerprint({"model": settings.localizer.model_dump(), "seed": settings.general.seed})
         artefacts.put(session, "train", CURRENT, mark, workspace.relative(folder), info)
     return Summary("train", facts | {"state": "trained"}, hint="kloc predict")
 
@@ -183,6 +185,8 @@ def current_predictions(workspace: Workspace) -> PredictionReader | None:
 def evaluate(workspace: Workspace, model: ArtefactRow) -> dict[str, dict[str, Any]]:
     """mAP on every evaluation subset that has annotations; kept in the manifest under the model.
 
+    Beside the metrics is kept which videos they are of (``judged_on``, a hash by subset).
+
     Validation and testing videos never reach training, so this reads nothing that was learned from.
     """
     reader = current_predictions(workspace)
@@ -191,6 +195,7 @@ def evaluate(workspace: Workspace, model: ArtefactRow) -> dict[str, dict[str, An
     with workspace.store.transaction() as session:
         known = revisions.current(session)
     metrics: dict[str, dict[str, Any]] = {}
+    judged_on: dict[str, str] = {}
     for subset in ("validation", "testing"):
         truth = {
             v: a for v, a in known.items() if v in inputs.videos and inputs.videos[v].subset == subset and v in reader
@@ -202,6 +207,7 @@ def evaluate(workspace: Workspace, model: ArtefactRow) -> dict[str, dict[str, An
         result = mean_average_precision(dataset, reader.detections(list(truth)), thresholds)
         at_half = thresholds.index(0.5)
         wanted = [i for i, t in enumerate(thresholds) if t in workspace.settings.evaluation.thresholds]
+        judged_on[subset] = fingerprint(sorted(truth))
         metrics[subset] = {
             "mAP@0.5": float(result.mean_ap[at_half]),
             "average_mAP": float(result.mean_ap[wanted].mean()),
@@ -214,5 +220,6 @@ def evaluate(workspace: Workspace, model: ArtefactRow) -> dict[str, dict[str, An
         }
     if metrics:
         with workspace.store.transaction() as session:
-            artefacts.put(session, "evaluate", model.fingerprint, reader.meta["model"], info={**model.info, **metrics})
+            info = {**model.info, **metrics, "judged_on": judged_on}
+            artefacts.put(session, "evaluate", model.fingerprint, reader.meta["model"], info=info)
     return metrics
