@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from dataclasses import replace
 from typing import Any
 
 from kloc.errors import UsageError
@@ -13,7 +14,7 @@ from kloc.pipeline.selecting import pool_items, selection_context
 from kloc.pipeline.telling import Summary
 from kloc.records import Annotation
 from kloc.selection.cost import minutes_of
-from kloc.selection.ranks import rankable, ranks_under
+from kloc.selection.ranks import rankable, ranks_of, scored_by
 from kloc.selection.spec import strategy_from
 from kloc.store import revisions, rounds, videos
 from kloc.store.tables import RoundRow, SelectionRow, VideoRow
@@ -96,18 +97,24 @@ def _as_it_stands(workspace: Workspace, video_id: str, strategy: str, notes: lis
         newest = rounds.latest(session)
     costs = cost_model(workspace)
     context = selection_context(workspace, 0 if newest is None else newest.index + 1, costs.model)
-    names = dict.fromkeys(rankable(context))
+    # As the next batch would be chosen: typiclust makes clusters by its size.
+    context = replace(context, batch=min(workspace.settings.selection.batch, len(items)))
+    names = dict.fromkeys(rankable(context, len(items)))
     facts: dict[str, Any] = {}
-    asked = strategy_from(strategy)
-    if asked.heads and (context.predictions is None or not len(context.predictions)):
+    if strategy_from(strategy).heads and (context.predictions is None or not len(context.predictions)):
         notes.append(f"no predictions yet: {strategy!r} would give way to a random draw")
     else:
         names |= {strategy: None}
-    ranks = {name: int(rank[at]) for name, rank in ranks_under(items, context, names).items()}
-    if strategy in ranks:
-        score = float(asked.score(items, context).value[at])
-        facts["score"] = score if math.isfinite(score) else "none"
-        facts["why"] = asked.reason(at, score) if math.isfinite(score) else f"{strategy!r} has nothing to judge it by"
+    ranks: dict[str, int] = {}
+    for name in names:
+        if (scored := scored_by(items, context, name)) is None:
+            continue
+        ranks[name] = int(ranks_of(scored.value)[at])
+        if name == strategy:
+            score = float(scored.value[at])
+            known = math.isfinite(score)
+            facts["score"] = score if known else "none"
+            facts["why"] = scored.strategy.reason(at, score) if known else f"{name!r} has nothing to judge it by"
     facts |= _ranks(ranks, len(items))
     facts["minutes"] = _minutes(float(minutes_of([items[at]], context)[0]), workspace.settings.task.assignments)
     facts["estimated"] = costs.source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -70,8 +70,8 @@ def select(
         epsilon: share of the batch drawn at random; ``None``: `selection.epsilon`.
         reporter: told of the progress.
 
-    Raises :class:`UsageError` for an empty pool, for other settings than the open round's, for a strategy or policy
-    that does not exist or lacks what it needs, and for a budget too small for any video.
+    Raises :class:`UsageError` for an empty pool or batch, for other settings than the open round's, for a strategy or
+    policy that does not exist or lacks what it needs, and for a budget too small for any video.
     """
     settings = workspace.settings
     if minutes is not None and money:
@@ -112,7 +112,11 @@ def select(
         budget=_budget(workspace, needed, minutes, money),
         epsilon=epsilon,
     )
-    ranks = ranks_under(items, context, [name for name in rankable(context) if name != strategy])
+    if not made.picks:
+        raise UsageError("nothing was chosen, so no round is opened; give a batch of at least 1")
+    # Of the same batch: what typiclust says depends on it.
+    others = [name for name in rankable(context, len(items)) if name != strategy]
+    ranks = ranks_under(items, replace(context, batch=len(made.picks)), others)
     notes = [*told, *made.notes, *context.heard]
     if minutes is not None:
         notes.append(costs.source)

@@ -20,7 +20,7 @@ from kloc.pipeline.common import SIMULATED
 from kloc.pipeline.imports import import_features
 from kloc.pipeline.telling import Silent, Summary
 from kloc.records import Annotation, Instance, Item, Level, Prediction
-from kloc.selection import CostModel
+from kloc.selection import CostModel, TypiClust
 from kloc.selection.cost import DEFAULT, Recording
 from kloc.store import artefacts, meta, revisions, rounds, videos
 from kloc.store.crowd import StoredWork
@@ -121,7 +121,7 @@ def test_every_strategy_with_every_policy(workspace: Workspace, strategy: str, p
     assert len(set(chosen(summary))) == 4
     assert set(chosen(summary)) <= {f"v{i:02d}" for i in range(1, 10)}
     for one in summary.data["selected"]:
-        assert set(one["ranks"]) == {"random", "us", "us-binary", strategy}
+        assert set(one["ranks"]) == {"random", "us", "us-binary", "typiclust", strategy}
         assert all(1 <= rank <= 9 for rank in one["ranks"].values())
         assert one["ranks"][strategy] == one["rank"]
     assert "drawn at random from the rest of the pool (epsilon 0.25)" in summary.data["selected"][-1]["reason"]
@@ -139,6 +139,7 @@ def test_before_predictions_the_draw_is_random_and_its_ranks_are(workspace: Work
     ("strategy", "policy", "said"),
     [
         ("us,bin=3", "", "its parameters: bins"),
+        ("us,bins=5000", "", "bins must be from 2 to 1,000"),
         ("", "diverse", "needs features of the videos, and there are none"),
         ("typiclust", "", "run `kloc extract` first"),
     ],
@@ -148,6 +149,19 @@ def test_a_wrong_choice_opens_no_round(workspace: Workspace, strategy: str, poli
         select(workspace, batch=2, strategy=strategy, policy=policy)
     with workspace.store.transaction() as session:
         assert rounds.latest(session) is None
+
+
+def test_an_empty_choice_opens_no_round(workspace: Workspace) -> None:
+    with pytest.raises(UsageError, match="nothing was chosen, so no round is opened; give a batch of at least 1"):
+        select(workspace, batch=0)
+    with workspace.store.transaction() as session:
+        assert rounds.latest(session) is None
+
+
+def test_a_random_share_never_empties_a_round(workspace: Workspace) -> None:
+    learn(workspace)
+    summary = select(workspace, batch=4, strategy="us", money="1.80", epsilon=0.1)
+    assert [one["rank"] for one in summary.data["selected"]] == [1]
 
 
 # -- what it takes -----------------------------------------------------------------------------------------------------
@@ -254,6 +268,26 @@ def test_explain_tells_where_a_video_stands(workspace: Workspace) -> None:
     assert "minutes" in back
 
 
+def test_explain_tells_of_typiclust_what_select_would(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    learn(workspace)
+    write_text(workspace.root / "kloc.toml", template(**{"selection.batch": 4, "selection.strategy": "typiclust"}))
+    opened = Workspace.open(workspace.root)
+    scored = []
+    score = TypiClust.score
+
+    def counted(self: TypiClust, items: Any, context: Any) -> Any:
+        scored.append(context.batch)
+        return score(self, items, context)
+
+    monkeypatch.setattr(TypiClust, "score", counted)
+    before = {f"v{i:02d}": explaining.explain(opened, f"v{i:02d}").facts for i in range(1, 10)}
+    assert scored == [4] * 9  # once each
+    for one in select(opened).data["selected"]:
+        told = before[one["video"]]
+        assert (told["score"], told["why"]) == (one["score"], one["reason"])
+        assert told["rank, typiclust"] == f"{one['rank']} of 9"
+
+
 def test_explain_a_choice_of_an_older_kloc(workspace: Workspace) -> None:
     video = chosen(select(workspace, batch=1))[0]
     with workspace.store.transaction() as session:
@@ -269,7 +303,7 @@ def test_a_failing_strategy_does_not_end_the_selection(workspace: Workspace, mon
     summary = select(workspace, batch=2, strategy="random")
     assert len(chosen(summary)) == 2
     assert "no ranks under 'us': division by zero" in summary.problems
-    assert set(summary.data["selected"][0]["ranks"]) == {"random", "us-binary"}
+    assert set(summary.data["selected"][0]["ranks"]) == {"random", "us-binary", "typiclust"}
 
 
 def test_one_damaged_feature_file_costs_its_video_only(workspace: Workspace) -> None:
