@@ -28,6 +28,9 @@ Stride = Annotated[float | None, typer.Option(help="Frames between one feature a
 Offset = Annotated[
     float | None, typer.Option(help="Frame at the centre of the first feature; default: half the stride.")
 ]
+Name = Annotated[
+    str | None, typer.Option(help="What the features are called; must be the workspace's own. Default: believed.")
+]
 Cap = Annotated[int, typer.Option(min=1, help="For a JSON: sliding windows per video at most.")]
 
 
@@ -46,6 +49,7 @@ def bootstrap(
     fps: Fps = None,
     stride: Stride = None,
     offset: Offset = None,
+    name: Name = None,
     cap: Cap = 200,
     mode: Annotated[
         Literal["independent", "iterative"],
@@ -64,7 +68,7 @@ def bootstrap(
     from kloc.experiments.lal_bootstrap import LalSettings
     from kloc.pipeline import knowledge as stages
 
-    folder = feature_folder(features, fps, stride, offset)
+    folder = feature_folder(features, fps, stride, offset, name)
     lal = LalSettings(n_splits=splits, candidates=candidates, mode=mode, target=target)
     run_stage(
         workspace,
@@ -79,6 +83,7 @@ def knowledge(
     fps: Fps = None,
     stride: Stride = None,
     offset: Offset = None,
+    name: Name = None,
     cap: Cap = 200,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
@@ -86,7 +91,7 @@ def knowledge(
     """From an annotated set of other classes."""
     from kloc.pipeline import knowledge as stages
 
-    folder = feature_folder(features, fps, stride, offset)
+    folder = feature_folder(features, fps, stride, offset, name)
     run_stage(
         workspace,
         as_json,
@@ -107,14 +112,17 @@ def web(
 
 
 def feature_folder(
-    features: Path | None, fps: float | None, stride: float | None, offset: float | None
+    features: Path | None, fps: float | None, stride: float | None, offset: float | None, name: str | None = None
 ) -> FeatureFolder | None:
+    """The folder that options describe. Raises UsageError where some of them are missing."""
     from kloc.pipeline.annotated import FeatureFolder
 
     if features is None:
-        if (fps, stride, offset) != (None, None, None):
-            raise UsageError("--fps, --stride and --offset describe features; say where they are with --features DIR")
+        if (fps, stride, offset, name) != (None, None, None, None):
+            raise UsageError(
+                "--fps, --stride, --offset and --name describe features; say where they are with --features DIR"
+            )
         return None
     if fps is None or stride is None:
         raise UsageError("--features needs --fps and --stride: frames per second, and frames between two features")
-    return FeatureFolder(features, fps, stride, offset)
+    return FeatureFolder(features, fps, stride, offset, name)

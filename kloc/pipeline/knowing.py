@@ -88,6 +88,16 @@ def model_loader(workspace: Workspace, stale: str) -> Callable[[], Localizer] | 
     return load
 
 
+def _require_foreign(workspace: Workspace, theirs: Sequence[str], what: str, command: str) -> None:
+    """Raises UsageError where the workspace has come to know a class of the Knowledge-Source since."""
+    with workspace.store.transaction() as session:
+        names = videos.classes(session)
+    if shared := shared_classes(theirs, names):
+        raise UsageError(
+            f"{what} on {shared[0]!r}, which is a class of this workspace now; run `{command}` on other classes"
+        )
+
+
 def gain_loader(workspace: Workspace) -> Callable[[], GainModel] | None:
     """Loads what `kloc lal bootstrap` learned, ``None`` where nothing was.
 
@@ -100,13 +110,7 @@ def gain_loader(workspace: Workspace) -> Callable[[], GainModel] | None:
 
     def load() -> GainModel:
         gain = GainModel.load(workspace.root / (row.path or ""))
-        with workspace.store.transaction() as session:
-            names = videos.classes(session)
-        if shared := shared_classes(gain.classes, names):
-            raise UsageError(
-                f"lal was learned on {shared[0]!r}, which is a class of this workspace now; run `kloc lal bootstrap` "
-                "on other classes"
-            )
+        _require_foreign(workspace, gain.classes, "lal was learned", "kloc lal bootstrap")
         now = open_inputs(workspace, need_proposals=False).feature_fingerprint
         if gain.features != now:
             raise UsageError(
@@ -133,10 +137,11 @@ class CurrentPrior:
     def _reader(self) -> PredictionReader:
         if self.predictions:
             raise UsageError(self.predictions)
+        command = f"kloc prior {self.row.info['kind']}"
+        _require_foreign(self.workspace, self.row.info.get("classes", ()), "the prior was learned", command)
         if self.row.info["inputs"] != inputs_mark(open_inputs(self.workspace)):
             raise UsageError(
-                "the prior was made for other videos, features or proposals than there are now; run "
-                f"`kloc prior {self.row.info['kind']}` again"
+                f"the prior was made for other videos, features or proposals than there are now; run `{command}` again"
             )
         return PredictionReader(self.workspace.root / (self.row.path or ""))
 

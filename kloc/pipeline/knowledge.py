@@ -6,13 +6,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from kloc.errors import KlocError, MismatchError, UsageError
+from kloc.errors import FormatError, KlocError, MismatchError, UsageError
 from kloc.experiments.lab import Lab
 from kloc.experiments.lal_bootstrap import Knowledge, LalSettings
 from kloc.experiments.lal_bootstrap import bootstrap as learn
@@ -22,9 +23,10 @@ from kloc.files import atomic_folder, fingerprint, sha256_file
 from kloc.formats import ranked_csv
 from kloc.formats.common import Problems
 from kloc.localizers.base import TrainingVideo, make_localizer
-from kloc.localizers.predictions import PredictionWriter
+from kloc.localizers.predictions import PredictionReader, PredictionWriter
 from kloc.localizers.stagewise import Attention, EncodedTable, StageWiseSettings, train_attention
 from kloc.localizers.stagewise.encoder import encode, encode_video
+from kloc.localizers.stagewise.table import ROWS_FILE
 from kloc.pipeline.annotated import FeatureFolder, classes_of, open_annotated
 from kloc.pipeline.common import stage, track
 from kloc.pipeline.data import Inputs, open_inputs
@@ -35,7 +37,7 @@ from kloc.proposals import Proposals
 from kloc.records import Annotation, Instance, Item, Prediction
 from kloc.selection.lal_model import CLOSE_TO_RANDOM, GainModel
 from kloc.store import artefacts, videos
-from kloc.store.tables import VideoRow
+from kloc.store.tables import ArtefactRow, VideoRow
 from kloc.threads import one_thread
 from kloc.workspace import Workspace
 
@@ -63,10 +65,16 @@ def _open(workspace: Workspace, inputs: Inputs, source: Path, features: FeatureF
     Raises UsageError where it shares any or is too small, MismatchError for features of other settings.
     """
     ours = inputs.bank.settings
-    if features is not None and features.name == "imported" and ours.imported:
-        # Two imports differ by what they are called, too; what they are is said by the numbers.
-        features = FeatureFolder(features.folder, features.fps, features.stride, features.offset, ours.backbone)
+    # Two imports differ by what they are called, too. Who does not say it has to be believed.
+    believed = features is not None and features.name is None and ours.imported
+    if features is not None and believed:
+        features = replace(features, name=ours.backbone)
     known = open_annotated(source, features, cap=cap)
+    if believed:
+        known.problems.append(
+            f"the features of {source.name} are taken to be {ours.backbone!r} like this workspace's; say --name NAME "
+            "to have that checked"
+        )
     if known.feature_fingerprint != ours.fingerprint:
         theirs = getattr(known, "feature_settings", None)
         which = f" ({'; '.join(theirs.differences(ours))})" if theirs is not None else ""
@@ -92,6 +100,14 @@ def _open(workspace: Workspace, inputs: Inputs, source: Path, features: FeatureF
             f"{MIN_VIDEOS} of {MIN_CLASSES} are needed"
         )
     return known
+
+
+@contextmanager
+def _scratch(parent: Path, name: str) -> Iterator[Path]:
+    """A folder for what is encoded, which may take much room: a killed run's is swept up with its parent."""
+    parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}-lab.{os.getpid()}.", suffix=".part") as scratch:
+        yield Path(scratch)
 
 
 def _few(names: Sequence[str], one: str, many: str) -> str:
@@ -129,18 +145,17 @@ def bootstrap(
     settings = stagewise_settings(workspace)
     known = _open(workspace, open_inputs(workspace, need_proposals=False), source, features, cap)
     seed = workspace.settings.general.seed
-    mark = fingerprint([fingerprint_of(known), known.content, cap, asdict(settings), asdict(lal), seed])
+    mark = fingerprint([fingerprint_of(known), asdict(settings), asdict(lal), seed])
     folder = workspace.models / LAL
     with workspace.store.transaction() as session:
         before = artefacts.get(session, LAL, CURRENT)
     if before is not None and before.fingerprint == mark and folder.exists():
-        return _learned(GainModel.load(folder), known, list(known.problems), fresh=False)
-    workspace.models.mkdir(exist_ok=True)
-    # What is encoded may take much room: it lives beside the models, where a killed run's is swept up.
-    with tempfile.TemporaryDirectory(
-        dir=workspace.models, prefix=f".{LAL}-lab.{os.getpid()}.", suffix=".part"
-    ) as scratch:
-        lab = _prepare(Path(scratch), known, settings, reporter)
+        try:
+            return _learned(GainModel.load(folder), known, list(known.problems), fresh=False)
+        except FormatError as error:
+            reporter.say(f"{error}; learning anew")
+    with _scratch(workspace.models, LAL) as scratch:
+        lab = _prepare(scratch, known, settings, reporter)
         mine = Knowledge(tuple(range(len(lab.table))), classes_of(known), seed)
         gain = _learn(lab, mine, lal, workspace.workers, reporter)
     with atomic_folder(folder) as fresh:
@@ -213,7 +228,7 @@ def prior_of_knowledge(
     settings = stagewise_settings(workspace)
     inputs = open_inputs(workspace)
     known = _open(workspace, inputs, source, features, cap)
-    asked = ["knowledge", fingerprint_of(known), known.content, cap]
+    asked = ["knowledge", fingerprint_of(known)]
     problems = list(known.problems)
 
     def parts() -> Iterator[EncodedTable]:
@@ -227,8 +242,10 @@ def prior_of_knowledge(
             except KlocError as error:  # one bad video costs itself only
                 problems.append(str(error))
 
-    facts = {"learned from": f"{known.name}: {len(known.ids)} videos of {len(classes_of(known))} classes"}
-    return _prior(workspace, inputs, "knowledge", settings, asked, parts, facts, lambda: problems, reporter)
+    classes = classes_of(known)
+    facts = {"learned from": f"{known.name}: {len(known.ids)} videos of {len(classes)} classes"}
+    job = _Prior("knowledge", asked, parts, facts, lambda: problems, classes)
+    return _prior(workspace, inputs, settings, job, reporter)
 
 
 @stage("prior")
@@ -236,7 +253,7 @@ def prior_of_web(workspace: Workspace, lists: Path, *, top: int = 10, reporter: 
     """Make MCLE's prior from ranked web-search lists, as the paper does (P2, section 3.3).
 
     Positive are the whole videos that some class's list has at rank 1 to ``top``, negative those in the lower half of
-    a list and below ``top``, unless another list has them at its top.
+    a list and below ``top``, unless another list has them at its top. Only training videos are learned from.
 
     Raises :class:`FormatError` for a broken line, :class:`UsageError` where nothing is left to learn from.
     """
@@ -251,8 +268,8 @@ def prior_of_web(workspace: Workspace, lists: Path, *, top: int = 10, reporter: 
     if not n_positive or n_positive == len(sides):
         missing = "at rank 1 to" if not n_positive else "in the lower half of a list and below rank"
         raise UsageError(
-            f"{lists}: no video with features is {missing} {top}; give longer lists of videos of this workspace, or "
-            "another --top"
+            f"{lists}: no training video with features is {missing} {top}; give longer lists of videos of this "
+            "workspace, or another --top"
         )
 
     def parts() -> Iterator[EncodedTable]:
@@ -265,7 +282,7 @@ def prior_of_web(workspace: Workspace, lists: Path, *, top: int = 10, reporter: 
     n_lists = len({result.label for result in found})
     facts = {"learned from": f"{n_lists} lists: {n_positive} videos at the top, {len(sides) - n_positive} far below"}
     asked = ["web", sha256_file(lists), top]
-    return _prior(workspace, inputs, "web", settings, asked, parts, facts, problems.sentences, reporter)
+    return _prior(workspace, inputs, settings, _Prior("web", asked, parts, facts, problems.sentences), reporter)
 
 
 _ACTION = "action"
@@ -288,6 +305,11 @@ def _sides(
                     f"line of {path.name} about a video without features here, left out",
                     f"line {result.line}: {result.video}",
                 )
+            elif inputs.videos[video_id].subset != "training":
+                problems.add(
+                    f"line of {path.name} about a video that is evaluated on, left out",
+                    f"line {result.line}: {video_id}",
+                )
             elif result.rank <= top:
                 sides[video_id] = True
             elif 2 * place >= len(ordered):
@@ -304,37 +326,59 @@ def _whole(features: VideoFeatures, positive: bool) -> TrainingVideo:
     return TrainingVideo(features, whole, Annotation(item, instances))
 
 
+@dataclass(frozen=True)
+class _Prior:
+    """What a prior is to be made of.
+
+    asked: what its mark depends on beside settings and inputs. parts: encodes the videos to learn from. facts: for the
+    summary. problems: what was left out, asked when all is done. classes: of a Knowledge-Source.
+    """
+
+    kind: Literal["knowledge", "web"]
+    asked: list[Any]
+    parts: Callable[[], Iterator[EncodedTable]]
+    facts: dict[str, Any]
+    problems: Callable[[], list[str]]
+    classes: tuple[str, ...] = ()
+
+
 def _prior(
-    workspace: Workspace,
-    inputs: Inputs,
-    kind: Literal["knowledge", "web"],
-    settings: StageWiseSettings,
-    asked: list[Any],
-    parts: Callable[[], Iterator[EncodedTable]],
-    facts: dict[str, Any],
-    problems: Callable[[], list[str]],
-    reporter: Reporter,
+    workspace: Workspace, inputs: Inputs, settings: StageWiseSettings, job: _Prior, reporter: Reporter
 ) -> Summary:
-    """Train on ``parts``, predict for every video, and make that the current prior; skipped where it is up to date."""
+    """Train, predict for every video, and make that the current prior; skipped where it is up to date."""
     seed = workspace.settings.general.seed
     here = inputs_mark(inputs)
-    mark = fingerprint([asked, asdict(settings), seed, here])
+    mark = fingerprint([job.asked, asdict(settings), seed, here])
     folder = workspace.predictions / f"{PRIOR}-{mark}"
-    shown = {"prior": kind, **facts, "videos": len(inputs.ids)}
+    shown = {"prior": job.kind, **job.facts, "videos": len(inputs.ids)}
     hint = "kloc select --strategy mcle"
     with workspace.store.transaction() as session:
         before = artefacts.get(session, PRIOR, CURRENT)
-    if before is not None and before.fingerprint == mark and folder.exists():
-        return Summary(f"prior {kind}", shown | {"state": "up to date"}, problems(), hint, idle=True)
-    with one_thread():
-        attention = train_attention(EncodedTable.join(parts()), settings, seed)
-        _write(folder, attention, settings, inputs, {"prior": kind, "bank": inputs.bank_name}, reporter)
-    info = {"kind": kind, "inputs": here, "videos": len(inputs.ids), **facts}
+    if before is not None and before.fingerprint == mark and _is_whole(folder, before, reporter):
+        return Summary(f"prior {job.kind}", shown | {"state": "up to date"}, job.problems(), hint, idle=True)
+    with one_thread(), _scratch(workspace.predictions, PRIOR) as scratch:
+        table = EncodedTable.join(job.parts(), scratch / ROWS_FILE)
+        attention = train_attention(table, settings, seed)
+        left_out = _write(folder, attention, settings, inputs, {"prior": job.kind, "bank": inputs.bank_name}, reporter)
+    info = {"kind": job.kind, "inputs": here, "videos": len(inputs.ids), "classes": list(job.classes), **job.facts}
+    info["left_out"] = len(left_out)
     with workspace.store.transaction() as session:
         artefacts.put(session, PRIOR, CURRENT, mark, workspace.relative(folder), info)
     if before is not None and before.path and workspace.root / before.path != folder:
         shutil.rmtree(workspace.root / before.path, ignore_errors=True)
-    return Summary(f"prior {kind}", shown | {"state": "made"}, problems(), hint)
+    return Summary(f"prior {job.kind}", shown | {"state": "made"}, [*job.problems(), *left_out], hint)
+
+
+def _is_whole(folder: Path, row: ArtefactRow, reporter: Reporter) -> bool:
+    """Whether a prior can be read, and is one of all videos: what was damaged may be repaired by now."""
+    if not folder.exists() or row.info.get("left_out"):
+        return False
+    try:
+        next(PredictionReader(folder).blocks(None, ["actionness", "segments"]), None)  # opens and measures each file
+    except KlocError as error:
+        reporter.say(f"{error}; making the prior anew")
+        return False
+    return True
 
 
 def _write(
@@ -344,10 +388,21 @@ def _write(
     inputs: Inputs,
     meta: dict[str, Any],
     reporter: Reporter,
-) -> None:
-    """Actionness of all proposals of all videos, as a prediction shard without classes."""
+) -> list[str]:
+    """Actionness of all proposals of all videos, as a prediction shard without classes; tells what cannot be read.
+
+    Raises :class:`KlocError` where no video can be read.
+    """
+    left_out = []
     with PredictionWriter(folder, (), "sigmoid", meta, replace=True) as writer:
         for video_id in track(reporter, "predicting by the prior", inputs.ids, len(inputs.ids)):
-            segments = inputs.proposals(video_id).segments
-            encoded = encode(inputs.features(video_id), segments, settings.encoder)
+            try:
+                segments = inputs.proposals(video_id).segments
+                encoded = encode(inputs.features(video_id), segments, settings.encoder)
+            except KlocError as error:  # one bad video costs itself only
+                left_out.append(f"{error}; the prior has nothing to say of {video_id!r}")
+                continue
             writer.write(Prediction(video_id, segments, attention.actionness(encoded), (), "sigmoid", ()))
+        if not len(writer):
+            raise KlocError(f"no video can be read; the first: {left_out[0]}")
+    return left_out

@@ -22,6 +22,7 @@ from kloc.files import sha256_file
 from kloc.formats import activitynet
 from kloc.localizers import base as localizers
 from kloc.localizers.predictions import PredictionReader
+from kloc.localizers.stagewise import train_attention
 from kloc.pipeline import imports, knowledge, pool, proposals, selecting, state, training
 from kloc.pipeline.annotated import FeatureFolder
 from kloc.pipeline.knowing import current_prior, gain_loader
@@ -29,6 +30,7 @@ from kloc.pipeline.telling import Silent
 from kloc.records import Dataset, Detection
 from kloc.segments import pairwise_tiou
 from kloc.store import artefacts, rounds, videos
+from kloc.store.tables import VideoRow
 from kloc.workspace import Workspace
 from tests.pipeline.knowledge_helpers import (
     FPS,
@@ -186,6 +188,103 @@ def test_a_stale_prior_is_refused_by_mcle_and_by_nobody_else(world: World, chang
     selecting.undo(workspace)
     make_prior(world, workspace)
     assert len(selecting.select(workspace, batch=2, strategy="mcle", reporter=Silent()).data["selected"]) == 2
+    workspace.close()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("name", ["shard.json", "actionness.bin", "ids.utf8"])
+def test_a_damaged_prior_is_made_anew_by_the_same_command(world: World, name: str) -> None:
+    workspace = world.workspace
+    make_prior(world, workspace)
+    folder = prior_folder(workspace)
+    hashes = {p.name: sha256_file(p) for p in folder.iterdir()}
+    truncate(folder / name)
+    assert make_prior(world, workspace).facts["state"] == "made"
+    assert {p.name: sha256_file(p) for p in folder.iterdir()} == hashes
+    assert list(workspace.predictions.glob(".prior*")) == []
+    workspace.close()
+
+
+def test_an_unreadable_video_of_the_pool_costs_itself_only(world: World) -> None:
+    workspace = world.workspace
+    with workspace.store.transaction() as session:
+        row = artefacts.get(session, "features:toy", "v012")
+    assert row is not None
+    path = workspace.root / str(row.path)
+    whole = path.read_bytes()
+    truncate(path)
+    summary = make_prior(world, workspace)
+    assert sum("the prior has nothing to say of 'v012'" in line for line in summary.problems) == 1
+    reader = PredictionReader(prior_folder(workspace))
+    assert len(reader) == 23
+    assert "v012" not in reader
+    told = selecting.select(workspace, batch=18, strategy="mcle", reporter=Silent())
+    assert told.data["selected"][-1]["video"] == "v012"
+    assert any("the prior has nothing to say of 'v012'" in line for line in told.problems)
+    selecting.undo(workspace)
+    path.write_bytes(whole)  # repaired, its mark is the one it had
+    assert make_prior(world, workspace).facts["state"] == "made"
+    assert len(PredictionReader(prior_folder(workspace))) == 24
+    assert make_prior(world, workspace).facts["state"] == "up to date"
+    workspace.close()
+
+
+def test_a_pool_of_which_nothing_can_be_read_gets_no_prior(world: World) -> None:
+    workspace = world.workspace
+    for path in (workspace.root / "features" / "toy").rglob("*.npy"):
+        truncate(path)
+    with pytest.raises(KlocError, match=r"no video can be read; the first: .*damaged"):
+        make_prior(world, workspace)
+    assert current_prior(workspace) is None
+    workspace.close()
+
+
+def test_encoded_segments_of_the_source_lie_on_the_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def train(table: Any, *rest: Any) -> Any:
+        assert isinstance(table.encoded, np.memmap)
+        seen.append((Path(table.encoded.filename), np.array(table.encoded)))
+        return train_attention(table, *rest)
+
+    monkeypatch.setattr(knowledge, "train_attention", train)
+    workspace = world.workspace
+    make_prior(world, workspace)
+    path, rows = seen[0]
+    assert path.is_relative_to(workspace.predictions)
+    assert not path.exists()
+    assert np.isfinite(rows).all()
+    workspace.close()
+
+
+def test_what_the_prior_knows_has_to_stay_foreign(world: World) -> None:
+    workspace = world.workspace
+    make_prior(world, workspace)
+    with workspace.store.transaction() as session:
+        videos.add_classes(session, ["Jump"])
+    with pytest.raises(UsageError, match=r"the prior was learned on 'jump', which is a class .*`kloc prior knowledge`"):
+        selecting.select(workspace, batch=2, strategy="mcle", reporter=Silent())
+    told = selecting.select(workspace, batch=2, strategy="us", reporter=Silent())
+    assert any("no ranks under 'mcle': the prior was learned on 'jump'" in line for line in told.problems)
+    workspace.close()
+
+
+def test_what_features_are_called_is_checked_or_believed_and_told(world: World) -> None:
+    workspace = world.workspace
+    believed = make_prior(world, workspace)
+    assert believed.problems == [
+        "the features of known.json are taken to be 'toy' like this workspace's; say --name NAME to have that checked"
+    ]
+    named = dataclasses.replace(world.features, name="toy")
+    again = knowledge.prior_of_knowledge(workspace, world.knowledge, features=named, reporter=Silent())
+    assert (again.problems, again.idle) == ([], True)
+    for make in (knowledge.prior_of_knowledge, knowledge.bootstrap):
+        other = dataclasses.replace(world.features, name="i3d")
+        with pytest.raises(MismatchError, match=r"backbone: 'i3d' and 'toy'"):
+            make(workspace, world.knowledge, features=other, reporter=Silent())
     workspace.close()
 
 
@@ -357,13 +456,34 @@ def test_a_prior_from_ranked_lists(world: World) -> None:
     workspace.close()
 
 
+def test_videos_that_are_evaluated_on_teach_nothing(world: World) -> None:
+    workspace = world.workspace
+    ids = [f"v{i:03d}" for i in range(24)]
+    path = write_lists(world.root / "lists.csv", {"swim": ids[:16]})
+    with workspace.store.transaction() as session:
+        session.get_one(VideoRow, "v001").subset = "validation"  # at the top
+        session.get_one(VideoRow, "v015").subset = "testing"  # far below
+    summary = knowledge.prior_of_web(workspace, path, top=5, reporter=Silent())
+    assert summary.facts["learned from"] == "1 lists: 4 videos at the top, 7 far below"
+    assert summary.problems == [
+        "2 x line of lists.csv about a video that is evaluated on, left out (line 3: v001, line 17: v015)"
+    ]
+    assert len(PredictionReader(prior_folder(workspace))) == 24  # asked of all, learned from some
+    with workspace.store.transaction() as session:
+        for video_id in ids[:5]:
+            session.get_one(VideoRow, video_id).subset = "testing"
+    with pytest.raises(UsageError, match="no training video with features is at rank 1 to 5"):
+        knowledge.prior_of_web(workspace, path, top=5, reporter=Silent())
+    workspace.close()
+
+
 def test_lists_that_teach_nothing(world: World) -> None:
     workspace = world.workspace
     path = write_lists(world.root / "l.csv", {"swim": ["v000", "v001", "v002"]})
     with pytest.raises(UsageError, match="in the lower half of a list and below rank 10; give longer lists"):
         knowledge.prior_of_web(workspace, path, reporter=Silent())
     path = write_lists(world.root / "l.csv", {"swim": [f"x{i}" for i in range(30)]})
-    with pytest.raises(UsageError, match="no video with features is at rank 1 to 10"):
+    with pytest.raises(UsageError, match="no training video with features is at rank 1 to 10"):
         knowledge.prior_of_web(workspace, path, reporter=Silent())
     with pytest.raises(UsageError, match="--top 0"):
         knowledge.prior_of_web(workspace, path, top=0, reporter=Silent())
@@ -398,6 +518,19 @@ def test_lal_is_learned_once_and_selects(world: World) -> None:
     chosen = selecting.select(workspace, batch=4, strategy="lal", reporter=Silent()).data["selected"]
     assert len(chosen) == 4
     assert all(pick["reason"].startswith("expected to help ") for pick in chosen)
+    workspace.close()
+
+
+@pytest.mark.parametrize("name", ["gain.json", "gain.safetensors"])
+def test_what_lal_learned_is_learned_anew_where_it_is_damaged(world: World, name: str) -> None:
+    workspace = world.workspace
+    make_gain(world, workspace)
+    hashes = {p.name: sha256_file(p) for p in (workspace.models / "lal").iterdir()}
+    truncate(workspace.models / "lal" / name)
+    with pytest.raises(FormatError):
+        selecting.select(workspace, batch=2, strategy="lal", reporter=Silent())
+    assert not make_gain(world, workspace).idle
+    assert {p.name: sha256_file(p) for p in (workspace.models / "lal").iterdir()} == hashes
     workspace.close()
 
 
@@ -484,9 +617,13 @@ def cli(*arguments: object) -> Result:
 
 def test_the_commands(world: World) -> None:
     folder = ["--features", world.features.folder, "--fps", FPS, "--stride", STRIDE, "--offset", OFFSET]
+    folder += ["--name", "toy"]
     here = ["-w", world.root / "w"]
     done = cli("prior", "knowledge", world.knowledge, *folder, *here, "--json")
     assert json.loads(done.stdout)["prior"] == "knowledge"
+    assert json.loads(done.stdout)["problems"] == []
+    wrong = cli("lal", "bootstrap", world.knowledge, *folder[:-1], "i3d", *here)
+    assert "backbone: 'i3d' and 'toy'" in str(wrong.exception)
     done = cli(
         "lal", "bootstrap", world.knowledge, *folder, *here, "--splits", 4, "--candidates", 3, "--target", "ranking"
     )
@@ -507,6 +644,7 @@ def test_the_commands(world: World) -> None:
     ("arguments", "said"),
     [
         (["prior", "knowledge", "k.json", "--fps", 25], "say where they are with --features DIR"),
+        (["prior", "knowledge", "k.json", "--name", "toy"], "say where they are with --features DIR"),
         (["lal", "bootstrap", "k.json", "--features", "f"], "--features needs --fps and --stride"),
         (["prior", "web", "absent.csv"], "absent.csv: cannot be read"),
         (["prior", "web", "absent.csv", "--top", 0], "--top 0"),
