@@ -88,7 +88,7 @@ def add(
 
     def keep(task: ProbeTask, result: ProbeResult) -> None:
         with workspace.store.transaction() as session:
-            _store_probe(session, task, result, subset)
+            _store_probe(session, task, result, subset, problems)
         counts["added"] += 1
         if result.probe.warning:
             problems.append(f"{task.video_id}: {result.probe.warning}")
@@ -159,7 +159,9 @@ def _row(session: Session, video_id: str) -> VideoRow:
     return row
 
 
-def _store_probe(session: Session, task: ProbeTask, result: ProbeResult, subset: Subset | None) -> None:
+def _store_probe(
+    session: Session, task: ProbeTask, result: ProbeResult, subset: Subset | None, problems: list[str]
+) -> None:
     row = _row(session, task.video_id)
     row.path, row.sha256 = str(task.path), result.sha256
     row.size_bytes, row.mtime_ns = result.size_bytes, result.mtime_ns
@@ -168,6 +170,20 @@ def _store_probe(session: Session, task: ProbeTask, result: ProbeResult, subset:
     row.state, row.reason = "ok", None
     if subset is not None:
         row.subset = subset
+    _fit_annotations(session, row, problems)
+
+
+def _fit_annotations(session: Session, row: VideoRow, problems: list[str]) -> None:
+    """Cut what was imported before the file came, as it would have been cut after; tell of other people's work."""
+    for known in revisions.current_rows(session, row.id):
+        if (known.start, known.end) == (row.start, row.end):
+            continue
+        if known.source == "import":
+            _import_annotation(session, row, revisions.to_annotation(known), problems)
+        elif row.end is not None and known.end - row.end > 0.5:
+            problems.append(
+                f"{row.id}: its annotation reaches to {known.end:g} s, the video to {row.end:g} s; is it another file?"
+            )
 
 
 # -- annotation files -----------------------------------------------------------------------------------------

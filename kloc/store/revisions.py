@@ -72,13 +72,17 @@ def append(
     return True
 
 
-def current_rows(session: Session) -> list[AnnotationRow]:
-    """The revisions that count, ordered by video and start: of stretches that overlap the newest only."""
-    newest = (
-        select(func.max(AnnotationRow.revision))
-        .group_by(AnnotationRow.video_id, AnnotationRow.start, AnnotationRow.end)
-        .scalar_subquery()
+def current_rows(session: Session, video_id: str | None = None) -> list[AnnotationRow]:
+    """The revisions that count, ordered by video and start: of stretches that overlap the newest only.
+
+    ``video_id``: of this video; ``None``: of all.
+    """
+    groups = select(func.max(AnnotationRow.revision)).group_by(
+        AnnotationRow.video_id, AnnotationRow.start, AnnotationRow.end
     )
+    if video_id is not None:
+        groups = groups.where(AnnotationRow.video_id == video_id)
+    newest = groups.scalar_subquery()
     query = select(AnnotationRow).where(AnnotationRow.revision.in_(newest)).order_by(AnnotationRow.revision)
     kept: dict[str, list[AnnotationRow]] = {}
     for row in session.scalars(query):

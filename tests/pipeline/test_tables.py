@@ -12,6 +12,7 @@ from kloc.errors import FormatError
 from kloc.pipeline import imports, pool, proposals, publication, training
 from kloc.pipeline.selecting import pool_items, select, undo
 from kloc.pipeline.telling import Silent, Summary
+from kloc.records import Annotation, Instance, Item
 from kloc.store import revisions, videos
 from kloc.store.tables import VideoRow
 from kloc.video.write import write_video
@@ -55,6 +56,53 @@ def test_labels_for_known_and_unknown_videos(workspace: Workspace, tmp_path: Pat
     add(workspace, tmp_path / "nobody.mp4")
     assert len(pool_items(workspace)) == 4
     assert labels(workspace)["nobody"] == ["run"]
+
+
+def test_annotations_before_or_after_their_file_are_the_same(workspace: Workspace, tmp_path: Path) -> None:
+    def segments(*found: tuple[float, float]) -> list[dict[str, object]]:
+        return [{"label": "jump", "segment": list(one)} for one in found]
+
+    database = {
+        "long": {"subset": "training", "annotations": segments((0.25, 0.75), (1.0, 8.0), (5.0, 8.0)), "duration": 9.0},
+        "short": {"subset": "training", "annotations": segments((0.25, 0.75))},
+    }
+    truth = write(tmp_path / "truth.json", json.dumps({"version": "1", "database": database}))
+    folder = tmp_path / "late"
+    folder.mkdir()
+    for name in database:
+        write_video(folder / f"{name}.mp4", np.zeros((20, 32, 32, 3), np.uint8), 10)
+    pool.init(tmp_path / "other", **{"general.workers": 1})
+    other = Workspace.open(tmp_path / "other")
+    add(other, folder)
+    cuts = {line for line in add(other, truth).problems if "lies outside" in line or "cut there" in line}
+    assert cuts == {
+        "long: 'jump' ends at 8 s, the video at 2 s; cut there",
+        "long: 'jump' 5-8 s lies outside the video",
+    }
+    add(workspace, truth)
+    assert cuts <= set(add(workspace, folder).problems)
+    found = []
+    for one in (workspace, other):
+        with one.store.transaction() as session:
+            found.append({v: a for v, a in revisions.current(session).items() if v in database})
+    assert found[0] == found[1]
+    assert found[0]["short"].item.end == 2.0
+    add(workspace, folder, truth)  # again: nothing new
+    with workspace.store.transaction() as session:
+        assert len(revisions.current_rows(session, "long")) == 1
+        assert {row.video_id for row in revisions.current_rows(session)} == set(database)
+    other.close()
+
+
+def test_peoples_annotations_beyond_another_file_are_told(workspace: Workspace, tmp_path: Path) -> None:
+    with workspace.store.transaction() as session:
+        whole = Annotation(Item("a", 0.0, 2.0), (Instance(0.5, 1.9, "jump"),), None)
+        revisions.append(session, whole, "crowd")
+    write_video(tmp_path / "videos" / "a.mp4", np.zeros((10, 32, 32, 3), np.uint8), 10)
+    told = add(workspace, tmp_path / "videos").problems
+    assert "a: its annotation reaches to 2 s, the video to 1 s; is it another file?" in told
+    with workspace.store.transaction() as session:
+        assert revisions.current(session)["a"] == whole
 
 
 def test_a_table_without_header(workspace: Workspace, tmp_path: Path) -> None:
