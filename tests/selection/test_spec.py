@@ -48,7 +48,7 @@ def test_what_is_written_is_read_again(spec):
         ("us,mode=trinary", "strategy 'us': mode is 'histogram' or 'binary', not 'trinary'"),
         ("us,bins=ten", "strategy 'us': bins is a whole number, not 'ten'"),
         ("us,bins=true", "bins is a whole number, not True"),
-        ("us,bins=1", "bins must be at least 2"),
+        ("us,bins=1", "bins must be from 2 to 1,000"),
         ("us,color=red", "its parameters: bins, mode, k"),
         ("us-binary,mode=histogram", "its parameters: k"),
         ("us-binnary", "unknown strategy 'us-binnary'; did you mean 'us-binary'?"),
