@@ -106,14 +106,19 @@ def problems(session: Session) -> list[tuple[str, str, str]]:
     return [(assignment, video, problem or "") for assignment, video, problem in session.execute(query)]
 
 
-def answers(session: Session) -> list[StoredAnswer]:
-    """Every parsed answer of the campaign that was not rejected, by assignment id."""
+def _counted(session: Session) -> list[tuple[AssignmentRow, HitRow, dict[str, Any]]]:
+    """Every parsed answer that was not rejected, with its assignment and its HIT, by assignment id."""
     query = (
         select(AssignmentRow, HitRow)
         .join(HitRow, HitRow.token == AssignmentRow.token)
         .where(AssignmentRow.problem.is_(None), AssignmentRow.status != "Rejected")
         .order_by(AssignmentRow.assignment_id)
     )
+    return [(row, hit, row.answer) for row, hit in session.execute(query) if row.answer is not None]
+
+
+def answers(session: Session) -> list[StoredAnswer]:
+    """Every parsed answer of the campaign that was not rejected, by assignment id."""
     return [
         StoredAnswer(
             assignment_id=row.assignment_id,
@@ -124,23 +129,15 @@ def answers(session: Session) -> list[StoredAnswer]:
             classes=tuple(hit.classes),
             guideline=hit.guideline,
             status=row.status,
-            answer=row.answer,
+            answer=answer,
         )
-        for row, hit in session.execute(query)
-        if row.answer is not None
+        for row, hit, answer in _counted(session)
     ]
 
 
 def work(session: Session) -> list[StoredWork]:
     """What every parsed answer that was not rejected took, by assignment id."""
-    query = (
-        select(AssignmentRow, HitRow)
-        .join(HitRow, HitRow.token == AssignmentRow.token)
-        .where(AssignmentRow.problem.is_(None), AssignmentRow.status != "Rejected")
-        .order_by(AssignmentRow.assignment_id)
-    )
     return [
-        StoredWork(Item(hit.video_id, hit.start, hit.end), row.answer, row.accepted_at, row.submitted_at)
-        for row, hit in session.execute(query)
-        if row.answer is not None
+        StoredWork(Item(hit.video_id, hit.start, hit.end), answer, row.accepted_at, row.submitted_at)
+        for row, hit, answer in _counted(session)
     ]
