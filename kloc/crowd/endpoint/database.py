@@ -21,6 +21,10 @@ from kloc.errors import CrowdError, UsageError
 #: Serialises the making of tables on PostgreSQL; any constant does, as long as it stays the same.
 _SETUP_LOCK = 0x6B6C6F63
 #: One connection for each of the server's threads; a statement's values (answers, ids) stay out of the log.
+#: Columns that came with a later schema, by the schema that lacked them. New tables need no mention.
+_ADDED: dict[str, tuple[tuple[str, str], ...]] = {
+    "1": (("hits", "facts"), ("workers", "password"), ("worker_tokens", "expires")),
+}
 _OPTIONS: dict[str, Any] = {"pool_size": 8, "max_overflow": 56, "hide_parameters": True}
 
 
@@ -73,15 +77,28 @@ class Database:
         with self.write() as session:
             if not self.is_sqlite:
                 session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _SETUP_LOCK})
+            self._upgrade(session)
             Base.metadata.create_all(session.connection())
             if not self._is_complete(session):
                 for key, value in (("schema", SCHEMA), ("url_key", secrets.token_hex(32)), ("account", "requester")):
                     session.add(Meta(key=key, value=value))
 
+    def _upgrade(self, session: Session) -> None:
+        """Bring the tables of an older kloc to today's columns. Only adds: an answer is never rewritten."""
+        connection = session.connection()
+        if not inspect(connection).has_table(Meta.__tablename__):
+            return
+        meta = session.get(Meta, "schema")
+        for table, column in _ADDED.get(meta.value if meta else "", ()):
+            kind = Base.metadata.tables[table].c[column].type.compile(connection.dialect)
+            session.execute(text(f"alter table {table} add column {column} {kind}"))
+        if meta is not None and meta.value in _ADDED:
+            meta.value = SCHEMA
+
     def _is_complete(self, session: Session) -> bool:
         """Whether the tables are made. They are, with the facts, in one transaction."""
         schema = session.get(Meta, "schema")
-        if schema is None:
+        if schema is None or schema.value in _ADDED:
             return False
         if schema.value != SCHEMA:
             raise CrowdError(

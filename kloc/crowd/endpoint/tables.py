@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA = "1"
+SCHEMA = "2"
 
 ACCEPTED, RETURNED, SUBMITTED, APPROVED, REJECTED = "Accepted", "Returned", "Submitted", "Approved", "Rejected"
 #: What the requester can see.
@@ -53,6 +53,8 @@ class Hit(Base):
     max_assignments: Mapped[int]
     question: Mapped[str] = mapped_column(Text)
     media_key: Mapped[str | None] = mapped_column(String(200))
+    #: What kloc's own page says of itself: classes, duration, expected_minutes, contact, media. NULL for other pages.
+    facts: Mapped[dict[str, Any] | None]
     requester_annotation: Mapped[str | None] = mapped_column(Text)
     reviewing: Mapped[bool] = mapped_column(default=False)
     disposed: Mapped[bool] = mapped_column(default=False)
@@ -69,6 +71,8 @@ class Worker(Base):
     external_id: Mapped[str | None] = mapped_column(Text)
     created: Mapped[float]
     revoked: Mapped[float | None]
+    #: ``scrypt$n$r$p$salt$hash``; NULL for those who come by a link alone.
+    password: Mapped[str | None] = mapped_column(Text)
 
 
 class WorkerToken(Base):
@@ -76,6 +80,8 @@ class WorkerToken(Base):
     hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     worker_id: Mapped[str] = mapped_column(ForeignKey("workers.id"), index=True)
     created: Mapped[float]
+    #: An invitation has no end (NULL); what a password opened has one.
+    expires: Mapped[float | None]
 
 
 class Assignment(Base):
@@ -133,6 +139,84 @@ class Message(Base):
     sent: Mapped[float]
     subject: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
+
+
+class Report(Base):
+    """A worker's word that a task cannot be done: the task goes back without penalty, the requester reads why."""
+
+    __tablename__ = "reports"
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    assignment_id: Mapped[str] = mapped_column(ForeignKey("assignments.id"), index=True)
+    hit_id: Mapped[str] = mapped_column(ForeignKey("hits.id"), index=True)
+    worker_id: Mapped[str] = mapped_column(ForeignKey("workers.id"), index=True)
+    #: does-not-play, disturbing, wrong-class, other
+    kind: Mapped[str] = mapped_column(String(32))
+    text: Mapped[str] = mapped_column(Text)
+    created: Mapped[float]
+
+
+class QualificationType(Base):
+    """What a requester may ask of workers. With ``test`` a worker can earn it; ``answer_key`` grades the test."""
+
+    __tablename__ = "qualification_types"
+    __table_args__ = (Index("qualification_types_by_time", "created", "id"),)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    created: Mapped[float]
+    name: Mapped[str] = mapped_column(Text)
+    description: Mapped[str] = mapped_column(Text)
+    keywords: Mapped[str | None] = mapped_column(Text)
+    active: Mapped[bool] = mapped_column(default=True)
+    disposed: Mapped[bool] = mapped_column(default=False)
+    #: Seconds after a refusal; NULL: no second try.
+    retry_delay: Mapped[int | None]
+    test: Mapped[str | None] = mapped_column(Text)
+    test_duration: Mapped[int | None]
+    answer_key: Mapped[str | None] = mapped_column(Text)
+    auto_granted: Mapped[bool] = mapped_column(default=False)
+    auto_granted_value: Mapped[int | None]
+    #: As in :class:`Hit`, for a test that is a page of kloc's.
+    facts: Mapped[dict[str, Any] | None]
+
+
+class QualificationRequest(Base):
+    """One worker's one try at a qualification. ``status``: Taking (the test is open), Pending, Granted, Rejected."""
+
+    __tablename__ = "qualification_requests"
+    __table_args__ = (Index("qualification_requests_by_type", "type_id", "status", "started"),)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    type_id: Mapped[str] = mapped_column(ForeignKey("qualification_types.id"))
+    worker_id: Mapped[str] = mapped_column(ForeignKey("workers.id"), index=True)
+    status: Mapped[str] = mapped_column(String(16))
+    started: Mapped[float]
+    #: When an open test ends; NULL: it does not.
+    deadline: Mapped[float | None]
+    submitted: Mapped[float | None]
+    answer: Mapped[str | None] = mapped_column(Text)
+    score: Mapped[int | None]
+    #: What grading told the worker.
+    feedback: Mapped[list[Any] | None]
+    reason: Mapped[str | None] = mapped_column(Text)
+
+
+class Qualification(Base):
+    """A worker's score in a qualification. Revoked ones stay on record."""
+
+    __tablename__ = "qualifications"
+    type_id: Mapped[str] = mapped_column(ForeignKey("qualification_types.id"), primary_key=True)
+    worker_id: Mapped[str] = mapped_column(ForeignKey("workers.id"), primary_key=True, index=True)
+    value: Mapped[int]
+    granted: Mapped[float]
+    revoked: Mapped[bool] = mapped_column(default=False)
+    reason: Mapped[str | None] = mapped_column(Text)
+
+
+class WorkerBlock(Base):
+    """A worker the requester gives no more work to. Their access stays: they can see what they did and were paid."""
+
+    __tablename__ = "worker_blocks"
+    worker_id: Mapped[str] = mapped_column(ForeignKey("workers.id"), primary_key=True)
+    reason: Mapped[str] = mapped_column(Text)
+    created: Mapped[float]
 
 
 class RequestToken(Base):
