@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
@@ -28,6 +28,10 @@ TOLERANCE_S = 1.0
 HASTY_SHARE = 0.3
 #: A segment that covers at least this share of the item counts as "the whole video".
 WHOLE_SHARE = 0.98
+#: Where a segment comes from: marked by hand, or prefilled and left as it was or changed.
+ORIGINS = ("own", "kept", "corrected")
+#: How the problem of an answer begins that is a worker's report, not a defect of the answer.
+REPORTED = "the worker reports"
 
 # What XML 1.0 forbids. Some servers let such characters through; the answer around them is still good.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -36,18 +40,25 @@ _NOT_XML_REFERENCE = re.compile(r"&#(?:x0*([0-9a-fA-F]{1,8})|0*([0-9]{1,8}));")
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """One segment a worker marked, in video seconds."""
+    """One segment a worker marked, in video seconds. ``origin`` is one of :data:`ORIGINS`, ``None`` where not told."""
 
     start: float
     end: float
     label: str
+    origin: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As kept in ``AssignmentRow.answer``."""
+        told = {} if self.origin is None else {"origin": self.origin}
+        return {"start": self.start, "end": self.end, "label": self.label, **told}
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
     """One answer in video seconds. ``none``: the worker said that none of the classes occurs.
 
-    ``signs`` are reasons to look twice, not proofs: "hasty", "whole-video", "unwatched".
+    ``discarded``: how many prefilled segments the worker deleted, ``None`` where not told. ``signs`` are reasons to
+    look twice, not proofs: "hasty", "whole-video", "unwatched".
     """
 
     segments: tuple[Marked, ...]
@@ -57,17 +68,19 @@ class ParsedAnswer:
     guideline: str | None
     prefilled: bool
     signs: tuple[str, ...]
+    discarded: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As kept in ``AssignmentRow.answer``."""
         return {
-            "segments": [asdict(segment) for segment in self.segments],
+            "segments": [segment.to_json() for segment in self.segments],
             "none": self.none,
             "seconds_spent": self.seconds_spent,
             "watched": [list(pair) for pair in self.watched],
             "guideline": self.guideline,
             "prefilled": self.prefilled,
             "signs": list(self.signs),
+            **({} if self.discarded is None else {"discarded": self.discarded}),
         }
 
 
@@ -132,7 +145,7 @@ def _answer(text: str, start: float, end: float, media_start: float, classes: Co
     if not isinstance(data, dict):
         raise _ProblemError(f"the answer is {_kind(data)}, not an object")
     if "problem" in data:
-        raise _ProblemError(f"the worker reports: {_shown(data['problem'])}")
+        raise _ProblemError(_report(data["problem"]))
     if data.get("version") != 1 or isinstance(data.get("version"), bool):
         raise _ProblemError(f"unknown version {_shown(data.get('version'))} of the answer")
     segments = tuple(sorted(_segments(data.get("segments"), start, end, media_start, classes), key=_order))
@@ -148,6 +161,9 @@ def _answer(text: str, start: float, end: float, media_start: float, classes: Co
     if seconds is not None and seconds < 0:
         raise _ProblemError(f"negative seconds_spent {seconds}")
     watched = _watched(data.get("watched"), start, end, media_start)
+    discarded = data.get("discarded")
+    if discarded is not None and not (type(discarded) is int and 0 <= discarded <= MAX_SEGMENTS):
+        raise _ProblemError(f"'discarded' is {_shown(discarded)}, not a number of segments")
     guideline = data.get("guideline")
     if guideline is not None and not isinstance(guideline, str):
         raise _ProblemError(f"'guideline' is {_kind(guideline)}, not text")
@@ -158,8 +174,21 @@ def _answer(text: str, start: float, end: float, media_start: float, classes: Co
         watched=watched,
         guideline=None if guideline is None else _NOT_XML.sub("", guideline)[:64],
         prefilled=data.get("prefilled") is True,
-        signs=_signs(segments, seconds, watched if "watched" in data else None, start, end),
+        signs=_signs(segments, seconds, watched, start, end),
+        discarded=discarded,
     )
+
+
+def is_report(problem: str | None) -> bool:
+    """Whether an answer's problem is what its worker reported about the task."""
+    return problem is not None and problem.startswith(REPORTED)
+
+
+def _report(value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"{REPORTED}: {_shown(value)}"
+    kind, text = value.get("kind"), value.get("text")
+    return f"{REPORTED} {_shown(kind)}" + (f": {_shown(text)}" if text else "")
 
 
 def _json(text: str) -> Any:
@@ -194,8 +223,11 @@ def _segments(value: Any, start: float, end: float, media_start: float, classes:
         low, high = max(low, start), min(high, end)
         if high <= low:
             raise _ProblemError(f"segment {index} lies outside [{start:g}, {end:g})")
-        segments.append(Marked(low, high, label))
-    return list(dict.fromkeys(segments))
+        origin = entry.get("origin")
+        if origin is not None and origin not in ORIGINS:
+            raise _ProblemError(f"segment {index} has the unknown origin {_shown(origin)}")
+        segments.append(Marked(low, high, label, origin))
+    return list({_order(segment): segment for segment in segments}.values())
 
 
 def _order(segment: Marked) -> tuple[float, float, str]:
@@ -243,7 +275,7 @@ def _number(value: Any, what: str) -> float:
 def _signs(
     segments: tuple[Marked, ...],
     seconds: float | None,
-    watched: tuple[tuple[float, float], ...] | None,
+    watched: tuple[tuple[float, float], ...],
     start: float,
     end: float,
 ) -> tuple[str, ...]:
@@ -253,7 +285,7 @@ def _signs(
         signs.append("hasty")
     if len(segments) == 1 and segments[0].end - segments[0].start >= WHOLE_SHARE * duration:
         signs.append("whole-video")
-    if watched is not None and sum(high - low for low, high in watched) < HASTY_SHARE * duration:
+    if sum(high - low for low, high in watched) < HASTY_SHARE * duration:
         signs.append("unwatched")
     return tuple(signs)
 

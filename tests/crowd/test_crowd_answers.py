@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kloc.crowd.answers import ANSWERS_NAMESPACE, Marked, ParsedAnswer, parse
+from kloc.crowd.answers import ANSWERS_NAMESPACE, Marked, ParsedAnswer, is_report, parse
 from kloc.crowd.ingest import storable
 
 BOUNDS = {"start": 5.0, "end": 65.0, "media_start": 5.0, "classes": {"jump", "run"}}
@@ -88,7 +88,30 @@ def test_signs_are_recorded() -> None:
     assert answer_of(wrapped(GOOD | {"seconds_spent": 18})).signs == ()
     # Watching the same ten seconds twice is ten seconds.
     assert answer_of(wrapped(GOOD | {"watched": [[0, 10], [0, 10]]})).signs == ("unwatched",)
-    assert answer_of(wrapped({k: v for k, v in GOOD.items() if k != "watched"})).signs == ()
+    # Who shows no proof of watching has none.
+    assert answer_of(wrapped(GOOD | {"watched": []})).signs == ("unwatched",)
+    assert answer_of(wrapped({k: v for k, v in GOOD.items() if k != "watched"})).signs == ("unwatched",)
+
+
+def test_what_became_of_a_prefill_is_read_where_it_is_told() -> None:
+    told = [{"label": "jump", "start": 1, "end": 2, "origin": origin} for origin in ("own", "kept", "corrected")]
+    answers = [answer_of(wrapped(GOOD | {"segments": [s], "prefilled": True, "discarded": 2})) for s in told]
+    assert [answer.segments[0].origin for answer in answers] == ["own", "kept", "corrected"]
+    kept = answers[1].to_json()
+    assert kept["segments"] == [{"start": 6.0, "end": 7.0, "label": "jump", "origin": "kept"}]
+    assert (kept["prefilled"], kept["discarded"]) == (True, 2)
+    # The same stretch twice is one, whatever its origins.
+    assert len(answer_of(wrapped(GOOD | {"segments": told})).segments) == 1
+    assert "discarded" not in answer_of(wrapped(GOOD)).to_json()
+
+
+def test_a_report_is_told_from_a_defect() -> None:
+    said = problem_of(wrapped({"version": 1, "problem": {"kind": "does-not-play", "text": "It stays\nblack"}}))
+    assert said == "the worker reports 'does-not-play': 'It stays black'"
+    assert is_report(said)
+    assert is_report(problem_of(wrapped({"problem": {"kind": {"a": [1]}, "text": ["x" * 999]}})))
+    assert not is_report(problem_of(wrapped({})))
+    assert not is_report(None)
 
 
 def test_ends_just_outside_are_clipped_and_far_outside_are_a_problem() -> None:
@@ -153,6 +176,11 @@ OUTSIDE = BOMB.replace('<!ENTITY x "ha">', '<!ENTITY x SYSTEM "file:///etc/passw
         (wrapped(GOOD | {"watched": "all"}), "'watched' is not a list"),
         (wrapped(GOOD | {"watched": [[1, 2, 3]]}), "not [start, end]"),
         (wrapped(GOOD | {"guideline": 7}), "'guideline' is a number"),
+        (wrapped(GOOD | {"discarded": -1}), "'discarded' is -1"),
+        (wrapped(GOOD | {"discarded": True}), "'discarded' is True"),
+        (wrapped(GOOD | {"segments": [GOOD["segments"][0] | {"origin": "mine"}]}), "unknown origin 'mine'"),
+        (wrapped(GOOD | {"segments": [GOOD["segments"][0] | {"origin": {}}]}), "unknown origin an object"),
+        ("<a>" * 200_000 + "</a>" * 200_000, "not QuestionFormAnswers"),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else None,
 )
