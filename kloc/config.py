@@ -129,6 +129,12 @@ class CrowdConfig(_Section):
         pattern=r"^https?://[^/:\s]+(:\d{1,5})?(/\S*)?$",
         description="An MTurk-compatible endpoint; `kloc crowd serve` is one.",
     )
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[^/\s]+(/[^\s?#]*)?)?$",
+        description='How workers reach `kloc crowd serve` behind a proxy, e.g. "https://lab.example/kloc"; "" is '
+        "the address it listens on.",
+    )
     max_spend: str = Field(
         "", pattern=r"^(\d+(\.\d{1,2})?)?$", description='Cap in dollars that nothing exceeds; "" is no cap.'
     )

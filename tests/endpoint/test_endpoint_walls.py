@@ -352,16 +352,47 @@ def test_links_hold_until_their_end_and_unchanged(values: dict[str, str], until:
     assert not signer.holds("/p", {**given, "d": ""}, until)
 
 
-def test_the_media_key_is_found_the_way_a_browser_would() -> None:
-    def key(html: str) -> str | None:
-        return questions.media_key(questions.Question("html", html, 0))
+def facts(html: str) -> Any:
+    return questions.facts(questions.Question("html", html, 0))
+
+
+def test_the_task_is_found_the_way_a_browser_would() -> None:
+    def key(html: str) -> list[str]:
+        found = facts(html)
+        return found["media"] if found else []
 
     plain = '<script type="application/json" id="kloc-task">{"media_key": "a.b"}</script>'
-    assert key(plain) == "a.b"
-    assert key(plain.replace('"application/json"', "application/json").replace('"kloc-task"', "'kloc-task'")) == "a.b"
-    assert key(f"<!-- {plain} -->") is None
-    assert key(plain.replace("kloc-task", "other")) is None
-    assert key(plain.replace(' type="application/json"', "")) is None
+    assert key(plain) == ["a.b"]
+    assert key(plain.replace('"application/json"', "application/json").replace('"kloc-task"', "'kloc-task'")) == ["a.b"]
+    assert key(f"<!-- {plain} -->") == []
+    assert key(plain.replace("kloc-task", "other")) == []
+    assert key(plain.replace(' type="application/json"', "")) == []
+
+
+def test_what_a_page_says_of_itself_is_taken_with_care() -> None:
+    def of(**task: Any) -> Any:
+        text = json.dumps(task).replace("<", "\\u003c")
+        return facts(f'<script type="application/json" id="kloc-task">{text}</script>')
+
+    example = {"media_key": "e1", "start": 0, "end": 1, "caption": ""}
+    jump = {"name": "High jump", "definition": "", "examples": [example, {"media_key": "../x"}, 7]}
+    told = of(media_key="v", classes=[jump], duration=12.5, expected_minutes=3, contact="a@b.org")
+    assert told == {
+        "classes": ["High jump"],
+        "duration": 12.5,
+        "expected_minutes": 3.0,
+        "contact": "a@b.org",
+        "media": ["v", "e1"],
+    }
+    nothing = {"classes": [], "duration": None, "expected_minutes": None, "contact": "", "media": []}
+    wrong: list[dict[str, Any]] = [
+        {"classes": 7, "duration": "x", "expected_minutes": -1, "contact": ["a"], "media_key": 7},
+        {"classes": [7, {"name": 7}], "duration": float("nan"), "expected_minutes": True, "media_key": "../x"},
+    ]
+    for task in wrong:
+        assert of(**task) == nothing
+    assert of() is None
+    assert questions.facts(questions.Question("external", "https://a.example", 0)) is None
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element, ParseError
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
+from kloc.crowd.endpoint.answers import clean
 from kloc.crowd.endpoint.faults import RequestError, invalid
 from kloc.crowd.endpoint.ids import MEDIA_KEY
 
@@ -61,19 +62,49 @@ def parse(xml: str) -> Question:
     )
 
 
-def media_key(question: Question) -> str | None:
-    """The ``media_key`` in the page's ``<script type="application/json" id="kloc-task">``, where there is one."""
+def task_of(question: Question) -> dict[str, Any]:
+    """The JSON in the page's ``<script type="application/json" id="kloc-task">``; empty where there is none."""
     if question.kind != "html":
-        return None
+        return {}
     finder = _TaskFinder()
     finder.feed(question.content)
     finder.close()
     try:
         task: Any = json.loads("".join(finder.text)) if finder.found else None
     except (ValueError, RecursionError):
+        return {}
+    return task if isinstance(task, dict) else {}
+
+
+def facts(question: Question) -> dict[str, Any] | None:
+    """What kloc's own page says of itself, each value checked: ``classes`` (names), ``duration`` (s),
+    ``expected_minutes``, ``contact``, ``media`` (all media keys, the video's first). None for other pages.
+    """
+    task = task_of(question)
+    if not task:
         return None
-    key = task.get("media_key") if isinstance(task, dict) else None
-    return key if isinstance(key, str) and MEDIA_KEY.fullmatch(key) else None
+    classes = [entry for entry in _list(task.get("classes")) if isinstance(entry, dict)]
+    examples = [example for entry in classes for example in _list(entry.get("examples")) if isinstance(example, dict)]
+    keys = [key for key in (task.get("media_key"), *(example.get("media_key") for example in examples)) if _is_key(key)]
+    return {
+        "classes": [clean(entry["name"])[:200] for entry in classes if isinstance(entry.get("name"), str)],
+        "duration": _positive(task.get("duration")),
+        "expected_minutes": _positive(task.get("expected_minutes")),
+        "contact": clean(task["contact"])[:300] if isinstance(task.get("contact"), str) else "",
+        "media": list(dict.fromkeys(keys)) if _is_key(task.get("media_key")) else [],
+    }
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _is_key(value: Any) -> bool:
+    return isinstance(value, str) and MEDIA_KEY.fullmatch(value) is not None
+
+
+def _positive(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) and 0 < value < 1e6 else None
 
 
 class _TaskFinder(HTMLParser):

@@ -185,6 +185,7 @@ def _create(call: Call, kind: HitType) -> dict[str, Any]:
     parameters = call.parameters
     parameters.refuse("AssignmentReviewPolicy", "HITReviewPolicy", "HITLayoutId", "HITLayoutParameters")
     xml = parameters.text("Question", questions.MAXIMUM)
+    facts = questions.facts(questions.parse(xml))
     hit = Hit(
         id=new_id(),
         hit_type_id=kind.id,
@@ -192,7 +193,8 @@ def _create(call: Call, kind: HitType) -> dict[str, Any]:
         expiration=call.now + parameters.integer("LifetimeInSeconds", 30, YEAR),
         max_assignments=parameters.integer("MaxAssignments", 1, _MOST_ASSIGNMENTS, default=1),
         question=xml,
-        media_key=questions.media_key(questions.parse(xml)),
+        media_key=facts["media"][0] if facts and facts["media"] else None,
+        facts=facts,
         requester_annotation=parameters.optional_text("RequesterAnnotation", 255),
         reviewing=False,
         disposed=False,
