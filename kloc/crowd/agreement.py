@@ -84,11 +84,7 @@ def agreement(answers: Sequence[WorkerAnswer], classes: Collection[str], *, thre
     by_item: dict[Item, list[WorkerAnswer]] = {}
     for answer in sorted(answers, key=lambda a: (a.item, a.worker_id, a.assignment_id)):
         by_item.setdefault(answer.item, []).append(answer)
-    matches: list[Match] = []
-    for group in by_item.values():
-        for a, b in combinations(group, 2):
-            if a.worker_id != b.worker_id and set(a.classes) & set(b.classes):
-                matches.append(match(_about(a, b), _about(b, a), threshold))
+    matches = [found for group in by_item.values() for found in _pairs(group, threshold)]
     tious = [tiou for found in matches for tiou in found.tious]
     offsets = [offset for found in matches for offset in found.offsets]
     return Agreement(
@@ -100,6 +96,19 @@ def agreement(answers: Sequence[WorkerAnswer], classes: Collection[str], *, thre
         alpha=_alpha(by_item),
         workers=_leave_one_out(by_item, classes, threshold),
     )
+
+
+def pairwise_f1(answers: Sequence[WorkerAnswer], *, threshold: float = 0.5) -> float | None:
+    """Mean F1 over the pairs of answers to one item by different workers; ``None`` where there is no pair."""
+    return _mean([found.f1 for found in _pairs(answers, threshold)])
+
+
+def _pairs(answers: Sequence[WorkerAnswer], threshold: float) -> list[Match]:
+    return [
+        match(_about(a, b), _about(b, a), threshold)
+        for a, b in combinations(answers, 2)
+        if a.worker_id != b.worker_id and set(a.classes) & set(b.classes)
+    ]
 
 
 def _about(answer: WorkerAnswer, other: WorkerAnswer) -> list[Instance]:

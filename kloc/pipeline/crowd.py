@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kloc.crowd import money
 from kloc.crowd.consolidate import ConsolidationSettings, consolidate, from_stored
@@ -21,6 +22,9 @@ from kloc.records import Item
 from kloc.store import crowd, meta, revisions, rounds, videos
 from kloc.store.tables import RoundRow, VideoRow
 from kloc.workspace import Workspace
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 
 def publish_settings(workspace: Workspace) -> PublishSettings:
@@ -201,9 +205,9 @@ def close_rounds(workspace: Workspace, published: list[int], report: IngestRepor
 
 
 def _consolidate(workspace: Workspace, complete: set[int], closing: int) -> None:
-    complete_labels = workspace.settings.task.labels_are_complete
     settings = ConsolidationSettings(method=workspace.settings.crowd.consolidation)
     with workspace.store.transaction() as session:
+        revisions.lock(session)  # a review that is saved meanwhile comes before or after, never between
         stored = [answer for answer in crowd.answers(session) if answer.round in complete]
         sources = {row.video_id: row.source for row in revisions.current_rows(session)}
         classes = videos.classes(session)
@@ -213,11 +217,8 @@ def _consolidate(workspace: Workspace, complete: set[int], closing: int) -> None
             item = found.item
             if sources.get(item.video_id, "crowd") != "crowd":
                 continue  # a requester's own correction stands above the crowd's
-            annotation = found.annotation
-            labels = session.get_one(VideoRow, item.video_id).labels
-            if complete_labels and labels and set(labels) <= set(found.classes):
-                # Every class the labels do not name is known to be absent.
-                annotation = replace(annotation, exhaustive_for=frozenset(classes))
+            exhaustive = exhaustive_for(workspace, session, item.video_id, found.classes)
+            annotation = replace(found.annotation, exhaustive_for=exhaustive)
             revisions.append(
                 session,
                 annotation,
@@ -228,3 +229,11 @@ def _consolidate(workspace: Workspace, complete: set[int], closing: int) -> None
                 consolidation={"method": settings.method},
             )
         session.get_one(RoundRow, closing).state = "done"
+
+
+def exhaustive_for(workspace: Workspace, session: Session, video_id: str, asked: Collection[str]) -> frozenset[str]:
+    """The classes that an annotation of a video is exhaustive for whose workers were asked about ``asked``."""
+    labels = session.get_one(VideoRow, video_id).labels
+    if workspace.settings.task.labels_are_complete and labels and set(labels) <= set(asked):
+        return frozenset(videos.classes(session))  # every class the labels do not name is known to be absent
+    return frozenset(asked)

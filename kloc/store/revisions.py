@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from kloc.files import fingerprint
@@ -20,6 +20,15 @@ def to_annotation(row: AnnotationRow) -> Annotation:
         tuple(Instance(i["start"], i["end"], i["label"], i.get("confidence", 1.0)) for i in row.instances),
         None if row.exhaustive_for is None else frozenset(row.exhaustive_for),
     )
+
+
+def lock(session: Session) -> None:
+    """Make everybody else who would append revisions wait until this transaction has ended.
+
+    Every transaction on SQLite has the write lock from its beginning; PostgreSQL is told.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("LOCK TABLE annotations IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def append(
