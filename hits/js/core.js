@@ -6,6 +6,7 @@ const assignmentId = params.get("assignmentId") || "ASSIGNMENT_ID_NOT_AVAILABLE"
 const preview = assignmentId === "ASSIGNMENT_ID_NOT_AVAILABLE";
 const names = task.classes.map((entry) => entry.name);
 const several = names.length > 1;
+const training = task.mode === "training";
 const $ = (id) => document.getElementById(id);
 
 // Small counters that travel with the answer: how the work was done, nothing about the person.
@@ -57,6 +58,12 @@ function say(text, kind = "") {
   toast.hidden = false;
   clearTimeout(toastTimer);
   toastTimer = setTimeout(() => { toast.hidden = true; }, kind === "warn" ? 6000 : 2600);
+}
+
+// Something that stays true: it is shown above the video for as long as the page is open.
+function warn(text) {
+  $("alert").textContent = text;
+  $("alert").hidden = false;
 }
 
 // Time. Frame k is shown during [k, k + 1) frame periods. A start is the beginning of the first frame that shows
@@ -116,21 +123,32 @@ function restore(text) {
   if (!chosen()) state.selected = null;
 }
 
-// Makes segments of somebody's JSON (a draft, the prefill); what is not one is left out.
+// Makes segments of somebody's JSON (a draft, the prefill); what is not one is left out. `from` is the place of the
+// model's proposal that a segment grew out of, `ok` that the worker has kept it as it was.
 function segmentsFrom(list) {
   const found = [];
   for (const entry of Array.isArray(list) ? list : []) {
     const times = entry && Number.isFinite(entry.start) && Number.isFinite(entry.end) && tidy(entry.start, entry.end);
     if (!times) continue;
     const label = names.includes(entry.label) ? entry.label : several ? null : names[0];
-    found.push({ id: nextId++, label, start: times[0], end: times[1] });
+    const from = task.prefill[entry.from] ? entry.from : null;
+    found.push({ id: nextId++, label, start: times[0], end: times[1], from, ok: entry.ok === true });
   }
   return found.sort(byTime);
 }
 
+const proposals = segmentsFrom(task.prefill.map((entry, from) => ({ ...entry, from })));
+const content = ({ label, start, end }) => JSON.stringify([label, start, end]);
+function origin(segment) {
+  const proposed = proposals.find((other) => other.from === segment.from);
+  return !proposed ? "own" : content(proposed) === content(segment) ? "kept" : "corrected";
+}
+const unchecked = (segment) => !segment.ok && origin(segment) === "kept";
+const toCheck = () => state.segments.filter(unchecked);
+
 function readOnly() {
   if (!state.locked) return false;
-  say(preview ? "This is a preview. Accept the task to mark segments." : "Your answer is on its way.", "warn");
+  say(preview ? "This is a preview. Accept the task to mark segments." : "Your answer is sent; nothing can be changed now.", "warn");
   return true;
 }
 
@@ -174,7 +192,7 @@ function add(start, end) {
   const times = tidy(start, end);
   if (!times) return say("A segment needs at least one frame.", "warn");
   edit(() => {
-    const segment = { id: nextId++, label: state.label, start: times[0], end: times[1] };
+    const segment = { id: nextId++, label: state.label, start: times[0], end: times[1], from: null, ok: false };
     state.segments.push(segment);
     state.selected = segment.id;
     state.none = false;
@@ -228,6 +246,16 @@ function remove(segment) {
     if (state.selected === segment.id) state.selected = null;
   });
   if (!state.locked) say("Segment deleted. Ctrl+Z brings it back.");
+}
+
+// Keeps the chosen proposal as it is, and goes to the next one.
+function keep(segment = chosen()) {
+  if (!task.prefill.length) return say("There is no proposal to keep.");
+  if (readOnly()) return;
+  if (segment && unchecked(segment)) edit(() => { segment.ok = true; });
+  const left = toCheck();
+  select(left.find((other) => !segment || byTime(other, segment) > 0) || left[0]);
+  say(left.length ? `${left.length} proposal${left.length > 1 ? "s" : ""} left to check` : "Every proposal is checked. Now look for what it missed (G).");
 }
 
 function chooseClass(index) {

@@ -19,7 +19,7 @@ let spent = 0;
 
 function draft() {
   return {
-    version: 1, guideline: task.guideline, segments: state.segments.map(({ label, start, end }) => ({ label, start, end })),
+    version: 1, guideline: task.guideline, segments: state.segments.map(({ id, ...rest }) => rest),
     none: state.none, pending: state.pending, label: state.label, watched, seconds_spent: spent, time: now(), saved: Date.now(), events: counters,
   };
 }
@@ -101,6 +101,7 @@ async function loadDraft() {
   found.sort((a, b) => (b.saved || 0) - (a.saved || 0));
   draftReady = true;
   showSaved("");
+  if (!found.length) firstGuide();
   // Whoever began to mark while the server was silent keeps what was marked now.
   if (found.length && !past.length && state.pending === null) useDraft(found[0]);
   if (draftDirty) saveSoon();

@@ -1,4 +1,4 @@
-// The list of segments: times as numbers, class, and the frames at both edges of the chosen one.
+// The list of segments: times as numbers, class, and what a model proposed.
 
 const list = $("list");
 const items = new Map();
@@ -29,7 +29,7 @@ function neighbour(direction) {
 }
 
 const describe = (segment) =>
-  `Segment ${state.segments.indexOf(segment) + 1}: ${segment.label || "no class yet"}, from ${clock(segment.start)} to ${clock(segment.end)}`;
+  `Segment ${state.segments.indexOf(segment) + 1}: ${segment.label || "no class yet"}, from ${clock(segment.start)} to ${clock(segment.end)}${unchecked(segment) ? ", proposed by a model" : ""}`;
 
 // A field for one edge. The text is the time; typing 83.4 or 1:23.4 sets it, arrows move it by a frame.
 function timeField(id, edge) {
@@ -82,6 +82,11 @@ function makeItem(id) {
   };
   const row = el("div", { class: "row" }, parts.pick, parts.start, el("span", { class: "dash" }, "–"), parts.end, parts.length, parts.loop, parts.bin);
   const item = el("li", {}, row);
+  if (task.prefill.length) {
+    parts.keep = el("button", { class: "edit", "aria-keyshortcuts": "K", onclick: () => keep(find()) }, "Keep ", el("kbd", {}, "K"));
+    parts.origin = el("div", { class: "origin" }, el("span"), parts.keep);
+    item.append(parts.origin);
+  }
   if (several) {
     parts.label = el("select", { class: "label", disabled: preview, onchange: () => {
       select(find(), false);
@@ -96,6 +101,12 @@ function makeItem(id) {
   return items.get(id);
 }
 
+// Only inside the list: the video must not scroll away.
+function scrollToItem(item) {
+  const [box, inside] = [$("found").getBoundingClientRect(), item.getBoundingClientRect()];
+  $("found").scrollTop += Math.min(0, inside.top - box.top - 4) || Math.max(0, Math.min(inside.bottom - box.bottom + 8, inside.top - box.top - 4));
+}
+
 function drawList() {
   for (const [id, { item }] of items) {
     if (state.segments.some((segment) => segment.id === id)) continue;
@@ -106,16 +117,25 @@ function drawList() {
     const { item, parts } = items.get(segment.id) || makeItem(segment.id);
     const on = segment.id === state.selected;
     if (list.children[i] !== item) list.insertBefore(item, list.children[i] || null);
-    if (on && !item.classList.contains("on")) requestAnimationFrame(() => item.scrollIntoView({ block: "nearest" }));
+    if (on && !item.classList.contains("on")) requestAnimationFrame(() => scrollToItem(item));
     item.classList.toggle("on", on);
     item.setAttribute("aria-current", on);
     paint(item, segment.label);
+    item.classList.toggle("proposed", unchecked(segment));
+    if (parts.origin) {
+      const from = origin(segment);
+      parts.origin.hidden = from === "own";
+      parts.keep.hidden = !unchecked(segment);
+      parts.origin.firstChild.textContent = from === "corrected" ? "Proposed by a model, corrected by you"
+        : segment.ok ? "Proposed by a model, kept by you" : "Proposed by a model: is it right?";
+    }
     parts.pick.textContent = i + 1;
     parts.pick.setAttribute("aria-label", describe(segment));
     for (const edge of ["start", "end"]) {
       if (document.activeElement !== parts[edge]) parts[edge].value = clock(segment[edge]);
       parts[edge].setAttribute("aria-label", `${edge === "start" ? "Start" : "End"} of segment ${i + 1}`);
     }
+    if (parts.keep) parts.keep.setAttribute("aria-label", `Keep segment ${i + 1} as proposed`);
     parts.length.textContent = (segment.end - segment.start).toFixed(1) + " s";
     parts.loop.setAttribute("aria-pressed", on && state.loop);
     parts.loop.setAttribute("aria-label", `Loop segment ${i + 1}`);
@@ -130,67 +150,4 @@ function drawList() {
   $("hint").hidden = n > 0 || state.none;
   $("nothing").hidden = !state.none;
   drawEdges();
-}
-
-// The frames at both edges come from a second, silent video, so that the one being watched stays where it is.
-let scout = null;
-let edgesFor = "";
-let edgeTimer = 0;
-const canvases = [0, 1].map(() => el("canvas", { width: 240, height: 135 }));
-const captions = [0, 1].map(() => el("figcaption"));
-const edges = el("div", { class: "edges", hidden: true }, ...canvases.map((canvas, i) =>
-  el("figure", { onclick: () => chosen() && seekFrame(i ? lastIn(chosen().end) : frameAt(chosen().start)) }, canvas, captions[i])));
-
-function drawEdges() {
-  const segment = chosen();
-  if (!segment || broken) {
-    edges.remove();
-    edgesFor = "";
-    return;
-  }
-  const { item } = items.get(segment.id);
-  if (edges.parentNode !== item) item.append(edges);
-  captions[0].textContent = "First frame " + clock(segment.start);
-  captions[1].textContent = "Last frame " + clock(startOf(lastIn(segment.end)));
-  const key = [segment.start, segment.end].join();
-  if (key === edgesFor) return;
-  edgesFor = key;
-  clearTimeout(edgeTimer);
-  edgeTimer = setTimeout(() => grabEdges(key, [frameAt(segment.start), lastIn(segment.end)]), 150);
-}
-
-async function grabEdges(key, frames) {
-  if (!scout) {
-    if (!video.currentSrc) return;
-    scout = el("video", { muted: true, playsinline: true, preload: "auto", src: video.currentSrc });
-    scout.muted = true;
-  }
-  for (const [i, frame] of frames.entries()) {
-    if (!(await scoutTo(middle(frame))) || key !== edgesFor) return;
-    // Drawing another origin's video is allowed; only reading its pixels back is not, and nothing here does.
-    const canvas = canvases[i];
-    canvas.height = Math.round((canvas.width * scout.videoHeight) / scout.videoWidth);
-    canvas.getContext("2d").drawImage(scout, 0, 0, canvas.width, canvas.height);
-    edges.hidden = false;
-  }
-}
-
-// True once the scout shows the frame at t; false (and no pictures) where it cannot.
-function scoutTo(t) {
-  return new Promise((resolve) => {
-    const done = (ok) => () => {
-      clearTimeout(late);
-      for (const name of ["seeked", "error", "loadeddata"]) scout["on" + name] = null;
-      resolve(ok);
-    };
-    const late = setTimeout(done(false), 8000);
-    scout.onerror = done(false);
-    scout.onseeked = done(true);
-    const go = () => {
-      if (Math.abs(scout.currentTime - t) < 1e-4) done(true)();
-      else scout.currentTime = t;
-    };
-    if (scout.readyState >= 2) go();
-    else scout.onloadeddata = go;
-  });
 }

@@ -8,6 +8,11 @@ let wanted = null;
 let issued = null;
 let before = 0;
 let broken = false;
+// How often in a row a seek landed elsewhere, or the connection to the video broke.
+let misses = 0;
+let breaks = 0;
+let opened = false;
+let reopening = 0;
 
 const now = () => (wanted === null ? video.currentTime : wanted);
 const shown = () => frameAt(now());
@@ -31,10 +36,12 @@ function issue() {
 video.addEventListener("seeked", () => {
   if (wanted === null) return;
   if (wanted !== issued) return issue();
-  if (Math.abs(video.currentTime - issued) > 0.5 + FRAME) {
-    say("This video cannot be searched: the server does not send parts of it.", "warn");
+  if (Math.abs(video.currentTime - issued) > FRAME * 1.5 + 0.05) {
     count("failed_seeks");
+    if (++misses <= 2) return issue();
+    warn("The video did not go where it was sent. The playhead stands where the picture is, and so do your marks.");
   }
+  misses = 0;
   before = video.currentTime;
   wanted = null;
   drawPlayhead();
@@ -160,6 +167,23 @@ function cover(text, ...actions) {
   $("cover-actions").replaceChildren(...actions);
 }
 
+// What the video is made of, in the words of canPlayType.
+const CODECS = { "video/mp4": ["H.264", 'video/mp4; codecs="avc1.4d401f"'], "video/webm": ["VP8 or VP9", "video/webm"] };
+
+// Without an answer in parts (206) seeks land at the beginning, while the browser says that all is well.
+async function checkParts(url) {
+  try {
+    const stop = new AbortController();
+    const reply = await fetch(url, { headers: { Range: "bytes=0-1" }, cache: "no-store", signal: stop.signal });
+    stop.abort();
+    if (reply.status !== 200) return;
+    count("no_ranges");
+    warn("The server of this video does not send parts of it: jumping may be slow or fail. Mark only what you see under the playhead, or report a problem.");
+  } catch {
+    // Not ours to read: the seeks themselves will tell.
+  }
+}
+
 function cannotPlay(reason) {
   broken = true;
   count("media_errors");
@@ -171,18 +195,32 @@ function cannotPlay(reason) {
 
 function load() {
   const url = address("mediaUrl");
+  clearTimeout(reopening);
+  if (opened) wanted = now();
   broken = false;
   cover("Loading the video…");
   if (!url) return cannotPlay("This page was opened without the address of a video.");
-  if (!video.canPlayType(task.media_type)) {
-    return cannotPlay(`This browser cannot play ${task.media_type} video. Please open the task in a recent Chrome, Edge, Firefox or Safari.`);
+  const [codec, type] = CODECS[task.media_type];
+  if (!video.canPlayType(type)) {
+    return cannotPlay(`This browser cannot play ${codec} video, which this task needs. Please open it in a recent Chrome, Edge, Firefox or Safari.`);
   }
+  if (!opened) checkParts(url);
   video.src = url;
   video.load();
 }
 
 video.addEventListener("error", () => {
   const code = video.error ? video.error.code : 0;
+  if (opened && breaks < 5 && code !== 3) {
+    const wait = 2 ** breaks++;
+    wanted = now();
+    broken = true;
+    count("media_breaks");
+    reopening = setTimeout(load, wait * 1000);
+    const text = `The connection to the video broke. What you have marked is safe. Trying again in ${wait} s…`;
+    $("live").textContent = text;
+    return cover(text, el("button", { onclick: load }, "Try now"));
+  }
   cannotPlay(
     code === 2 ? "The connection broke while the video was loading. What you have marked is safe."
       : code === 3 ? "The video is damaged or uses a format that this browser cannot decode."
@@ -191,6 +229,8 @@ video.addEventListener("error", () => {
 });
 video.addEventListener("loadeddata", () => {
   cover("");
+  opened = true;
+  breaks = 0;
   if (!video.videoWidth) return cannotPlay("This browser plays the sound of this video, but cannot decode its picture.");
   if (wanted !== null) issue();
   drawPlayhead();

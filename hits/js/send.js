@@ -3,16 +3,18 @@
 const submitTo = address("turkSubmitTo");
 const waits = [1, 2, 4, 8, 15, 30];
 
+// `origin` and `discarded` say what became of a model's proposals, so that their effect can be measured.
 function answer(problem) {
   const round = (t) => Math.round(t * 100) / 100;
   const whole = {
     version: 1,
-    segments: state.segments.map(({ label, start, end }) => ({ label, start, end })),
+    segments: state.segments.map((segment) => ({ label: segment.label, start: segment.start, end: segment.end, origin: origin(segment) })),
     none: state.none,
     seconds_spent: round(spent),
     watched: watched.map(([a, b]) => [round(a), round(b)]).filter(([a, b]) => b > a),
     guideline: task.guideline,
-    prefilled: task.prefill.length > 0,
+    prefilled: proposals.length > 0,
+    discarded: proposals.filter(({ from }) => state.segments.every((segment) => segment.from !== from)).length,
     events: counters,
   };
   if (problem) whole.problem = problem;
@@ -26,6 +28,11 @@ function missing() {
   if (nameless) {
     select(nameless);
     return `Segment ${state.segments.indexOf(nameless) + 1} has no class yet.`;
+  }
+  const left = toCheck();
+  if (left.length) {
+    select(left[0]);
+    return `Segment ${state.segments.indexOf(left[0]) + 1} is still a model's proposal: keep it (K), correct it, or delete it (Del).`;
   }
   if (!state.segments.length && !state.none) return `Mark at least one segment, or tick “${$("none-text").textContent}”.`;
   return null;
@@ -59,7 +66,7 @@ async function send(text) {
   for (let attempt = 0, blocked = 0; ; attempt++) {
     showState("Sending…", "busy");
     const outcome = await attemptOnce(url, fields);
-    if (outcome === "stored") return finished(fields);
+    if (outcome.stored) return training && outcome.stored.status === "graded" ? graded(outcome.stored) : finished(fields);
     if (outcome !== "again" && outcome !== "unreadable") {
       state.locked = false;
       document.body.classList.remove("sending");
@@ -72,13 +79,13 @@ async function send(text) {
   }
 }
 
-// "stored", "again", "unreadable" (the server is there, its answer is kept from this page), or the server's refusal.
+// { stored: the server's words }, "again", "unreadable" (the server is there, its answer is kept from this page), or the server's refusal.
 async function attemptOnce(url, fields) {
   try {
     const reply = await fetch(url, {
       method: "POST", body: new URLSearchParams(fields), headers: { Accept: "application/json" }, signal: AbortSignal.timeout(30000),
     });
-    if (reply.ok) return "stored";
+    if (reply.ok) return { stored: await reply.json().catch(() => ({})) };
     if (reply.status >= 500 || [408, 425, 429].includes(reply.status)) return "again";
     return await refusal(reply);
   } catch {
@@ -128,13 +135,20 @@ function post(url, fields) {
 }
 
 function finished(fields) {
-  if (storage) storage.removeItem(draftKey);
   const sent = JSON.parse(fields.answer);
   const n = sent.segments.length;
-  $("done-text").textContent = sent.problem ? "Your report was received."
+  conclude("kloc-submitted", "Thank you. Your answer has arrived.", sent.problem ? "Your report was received."
     : sent.none ? "You told us that the action does not occur in this video."
-      : `You marked ${n} segment${n > 1 ? "s" : ""}.`;
-  for (const node of document.querySelectorAll("header, main, #banner")) node.hidden = true;
+      : `You marked ${n} segment${n > 1 ? "s" : ""}.`);
+}
+
+// The last thing this page shows; whoever framed it is told.
+function conclude(type, title, text) {
+  state.locked = true;
+  if (storage) storage.removeItem(draftKey);
+  $("done-title").textContent = title;
+  $("done-text").textContent = text;
+  for (const node of document.querySelectorAll("header, main, #banner, #alert")) node.hidden = true;
   document.body.classList.remove("sending");
   for (const player of [video, scout].filter(Boolean)) {
     player.removeAttribute("src");
@@ -142,13 +156,6 @@ function finished(fields) {
   }
   $("done").hidden = false;
   $("done").focus();
-  $("live").textContent = "Thank you. Your answer has arrived.";
-  window.parent.postMessage({ type: "kloc-submitted", assignmentId }, "*");
-}
-
-function openReport() {
-  if (readOnly()) return;
-  video.pause();
-  $("report-box").showModal();
-  $("problem").focus();
+  $("live").textContent = title;
+  window.parent.postMessage({ type, assignmentId }, "*");
 }

@@ -63,16 +63,17 @@ const keys = {
   n: () => neighbour(1), p: () => neighbour(-1), l: loop, g: reviewGaps, u: nextUnwatched,
   ",": () => jump("start"), ".": () => jump("end"), "<": () => jump("start"), ">": () => jump("end"),
   "+": () => speed(1), "=": () => speed(1), "-": () => speed(-1), _: () => speed(-1),
-  z: () => undo(), y: redo, m: mute, 0: toggleNone, "?": openHelp,
+  z: () => undo(), y: redo, m: mute, 0: toggleNone, "?": openHelp, h: openGuide, k: () => keep(),
   escape: () => (state.pending !== null ? cancelPending() : select(null)),
 };
 const help = [
   ["Space", "play or pause"], ["← →", "one frame"], ["Shift + ← →", "one second"], ["Home End", "first or last frame"],
   ["A", "open a segment; again to close it"], ["[ or I", "set the start here"], ["] or O", "set the end here"],
   ["N P", "next or previous segment"], [", .", "jump to its start or end"], ["L", "play it in a loop"],
-  ["Del", "delete it"], ["Esc", "drop the open segment"], ["Ctrl + Z, Y", "undo, redo"],
+  ...(task.prefill.length ? [["K", "keep the proposal, go to the next"]] : []), ["Del", "delete it"], ["Esc", "drop the open segment"], ["Ctrl + Z, Y", "undo, redo"],
   ["0", "the action does not occur"], ["G", "play only what is not marked"], ["U", "next part not watched"],
   ["+ −", "faster, slower"], ["↑ ↓", "zoom in, out"], ["F", "the whole timeline"], ["M", "sound on or off"],
+  ["H", "the instructions"],
 ];
 
 addEventListener("keydown", (event) => {
@@ -107,23 +108,11 @@ $("seen").addEventListener("click", nextUnwatched);
 $("none").addEventListener("click", toggleNone);
 $("submit").addEventListener("click", submit);
 $("help").addEventListener("click", openHelp);
-$("report").addEventListener("click", openReport);
-$("report-cancel").addEventListener("click", () => $("report-box").close());
-$("report-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const text = $("problem").value.trim();
-  if (!text) return;
-  $("report-box").close();
-  send(answer(text));
-});
+$("guide").addEventListener("click", openGuide);
 
 function openHelp() {
   video.pause();
   $("help-box").showModal();
-}
-
-function paragraphs(text) {
-  return text.split(/\n\s*\n/).map((part) => part.trim()).filter(Boolean).map((part) => el("p", {}, part));
 }
 
 let rulesFor;
@@ -133,23 +122,19 @@ function drawRules() {
   rulesFor = label;
   const entry = task.classes.find((one) => one.name === label);
   if (!entry) return $("rules").replaceChildren(el("p", {}, "Choose the class that you see; its rules appear here."));
-  const rule = (word, text) => (text ? [el("dt", {}, word), el("dd", {}, text)] : []);
-  $("rules").replaceChildren(
-    ...paragraphs(entry.definition),
-    el("dl", {}, ...rule("Starts", entry.start_rule), ...rule("Ends", entry.end_rule)),
-  );
+  $("rules").replaceChildren(...rulesOf(entry));
 }
 
 function write() {
   $("heading").append(...(several ? ["Mark every action from the list"] : ["Mark every time ", el("em", {}, names[0]), " happens"]));
   const money = /^\d+(\.\d+)?$/.test(task.reward) ? "$" + task.reward : task.reward;
   const minutes = Math.max(1, Math.round(task.expected_minutes));
-  $("facts").textContent = [money, `about ${minutes} min`].filter(Boolean).join(" · ");
+  const contact = task.contact && "Questions? " + task.contact;
+  $("facts").textContent = [training ? "Practice" : money, `about ${minutes} min`, contact].filter(Boolean).join(" · ");
   $("none-text").textContent = several ? "None of these occurs" : "The action does not occur";
-  $("instructions").append(...paragraphs(task.instructions));
-  $("more").hidden = !task.instructions.trim();
+  $("guide-title").textContent = task.title;
   const kbd = (text) => el("kbd", {}, text);
-  $("hint").append("Press ", kbd("A"), " where the action starts and ", kbd("A"), " again where it ends, or drag across the timeline.");
+  $("hint").append("Press ", kbd("A"), " or “Add segment” where the action starts and again where it ends, or drag across the timeline.");
   if (several) {
     $("classes").append(...names.map((name, i) => {
       const chip = el("button", { class: "chip edit", "aria-pressed": "false", onclick: () => chooseClass(i) }, el("i"), name, ...(i < 9 ? [" ", kbd(i + 1)] : []));
@@ -159,18 +144,18 @@ function write() {
   }
   $("keys").append(...[...help, ...(several ? [["1 – 9", "choose the class"]] : [])].map(([key, text]) =>
     el("div", {}, el("dt", {}, el("kbd", {}, key)), el("dd", {}, text))));
-  $("contact").textContent = task.contact ? "Questions? " + task.contact : "";
   const banner = preview ? "Preview. You can watch the video; accept the task to mark segments."
-    : task.prefill.length ? "A model proposed these segments. It is often wrong: check every one, and look for what it missed." : "";
+    : training ? "This is practice. The correct marks of this video are known, and after you submit you see how close you came."
+      : task.prefill.length ? "A model proposed these segments. It is often wrong: check every one, and look for what it missed." : "";
   $("banner").textContent = banner;
   $("banner").hidden = !banner;
   document.body.classList.toggle("preview", preview);
-  $("report").hidden = preview;
+  $("report").hidden = preview || (training && !reportUrl);
 }
 
 $("boot").remove();
 $("page").hidden = false;
-state.segments = segmentsFrom(task.prefill);
+state.segments = proposals.map((segment) => ({ ...segment }));
 write();
 changed(false);
 drawWatched();

@@ -42,7 +42,7 @@ function drawRuler() {
   const digits = big < 1 ? 1 : 0;
   const ticks = [];
   for (let i = Math.ceil(view.start / big - 1e-6); i * big <= view.start + view.span + 1e-6; i++) {
-    const tick = el("span", {}, clock(i * big, digits));
+    const tick = el("span", {}, inView(i * big) > 0.97 ? "" : clock(i * big, digits));
     tick.style.left = pct(inView(i * big));
     ticks.push(tick);
   }
@@ -74,6 +74,7 @@ function makeBar(id) {
 
 function drawBars() {
   const [row, count] = rows();
+  lane.style.setProperty("--rows", count);
   for (const [id, bar] of bars) {
     if (row.has(id)) continue;
     bar.remove();
@@ -87,7 +88,8 @@ function drawBars() {
     bar.style.height = pct(1 / count);
     bar.classList.toggle("on", segment.id === state.selected);
     paint(bar, segment.label);
-    bar.children[1].textContent = several ? segment.label || "Which class?" : i + 1;
+    bar.classList.toggle("proposed", unchecked(segment));
+    bar.children[1].textContent = (several ? segment.label || "Which class?" : i + 1) + (unchecked(segment) ? " ?" : "");
     bar.title = `${segment.label || "No class yet"}, ${clock(segment.start)} to ${clock(segment.end)}`;
     for (const [handle, edge] of [[bar.children[0], "start"], [bar.children[2], "end"]]) {
       handle.setAttribute("aria-label", `${edge === "start" ? "Start" : "End"} of segment ${i + 1}`);
@@ -136,6 +138,7 @@ function drawWatched() {
 function drawTimeline() {
   drawRuler();
   drawBars();
+  drawGold();
   $("marks").replaceChildren(...stripes(state.segments.map((s) => [s.start, s.end, s.label]), true));
   $("window").hidden = view.span >= DURATION;
   $("window").style.left = pct(view.start / DURATION);
@@ -264,4 +267,32 @@ $("view").addEventListener("wheel", (event) => {
     zoom(Math.exp(clamp(event.deltaY * size, -200, 200) / 400), timeAt(event));
   }
 }, { passive: false });
+
+// Two fingers zoom and move. The first one began a drag or a scrub: that is given up.
+const fingers = new Map();
+let pinch = null;
+$("view").addEventListener("pointerdown", (event) => {
+  if (event.pointerType !== "touch") return;
+  fingers.set(event.pointerId, event.clientX);
+  if (fingers.size !== 2) return;
+  endDrag(false);
+  const [a, b] = fingers.values();
+  pinch = { span: view.span, apart: Math.max(Math.abs(a - b), 20), t: timeAt({ clientX: (a + b) / 2 }) };
+}, { capture: true });
+$("view").addEventListener("pointermove", (event) => {
+  if (!fingers.has(event.pointerId)) return;
+  fingers.set(event.pointerId, event.clientX);
+  if (!pinch) return;
+  event.stopPropagation();
+  const [a, b] = fingers.values();
+  const box = lane.getBoundingClientRect();
+  const span = clamp((pinch.span * pinch.apart) / Math.max(Math.abs(a - b), 20), minSpan, DURATION);
+  setView(pinch.t - (((a + b) / 2 - box.left) / box.width) * span, span);
+}, { capture: true });
+for (const name of ["pointerup", "pointercancel"]) {
+  addEventListener(name, (event) => {
+    fingers.delete(event.pointerId);
+    if (fingers.size < 2) pinch = null;
+  }, { capture: true });
+}
 new ResizeObserver(drawTimeline).observe(lane);

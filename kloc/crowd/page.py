@@ -1,9 +1,9 @@
 """The annotation page: one task in, one self-contained HTML document out.
 
-The page is made of ``hits/task.html.j2``, ``hits/task.css`` and the scripts of :data:`SCRIPTS`. It has to travel
-inside an HTMLQuestion, whose limit is 65,535 bytes with its wrapper: nothing is fetched, style sheet and script
-travel deflated, and the size is checked here, before anything is published. The same task gives the same bytes
-(for one build of zlib).
+The page is made of ``hits/task.html.j2``, ``hits/page.html``, ``hits/task.css`` and the scripts of :data:`SCRIPTS`.
+It has to travel inside an HTMLQuestion, whose limit is 65,535 bytes with its wrapper: nothing is fetched, markup,
+style sheet and script travel deflated, and the size is checked here, before anything is published. The same task
+gives the same bytes (for one build of zlib).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from kloc.crowd.question import NOT_XML
 from kloc.errors import UsageError
 from kloc.resources import folder
 
@@ -27,14 +28,27 @@ from kloc.resources import folder
 MAX_BYTES = 60_000
 
 #: The page's scripts in the order in which they are joined: they share one module scope.
-SCRIPTS = ("core.js", "player.js", "timeline.js", "list.js", "draft.js", "send.js", "task.js")
+SCRIPTS = (
+    "core.js",
+    "player.js",
+    "timeline.js",
+    "edges.js",
+    "list.js",
+    "draft.js",
+    "guide.js",
+    "send.js",
+    "report.js",
+    "training.js",
+    "task.js",
+)
 
-# What XML 1.0 cannot carry, escaped or not: such text would break the HTMLQuestion around the page.
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+# A line that is nothing but a comment: the browser needs none, and the page has no byte to spare.
+_COMMENT = re.compile(r"^[ \t]*//.*\n", re.MULTILINE)
 
 
 def _printable(text: str) -> str:
-    found = _NOT_XML.search(text)
+    found = NOT_XML.search(text)
     if found:
         raise ValueError(f"holds the character U+{ord(found[0]):04X}, which XML cannot carry; remove it")
     return text
@@ -49,11 +63,25 @@ class _Part(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+class _Example(_Part):
+    media_key: Name
+    start: Seconds
+    end: Seconds
+    caption: Text = ""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> _Example:
+        if self.end <= self.start:
+            raise ValueError(f"the example [{self.start}, {self.end}) of {self.media_key!r} ends before it starts")
+        return self
+
+
 class _Class(_Part):
     name: Name
     definition: Text
     start_rule: Text | None = None
     end_rule: Text | None = None
+    examples: Sequence[_Example] | None = None
 
 
 class _Segment(_Part):
@@ -64,6 +92,7 @@ class _Segment(_Part):
 
 class _Task(_Part):
     version: Literal[1]
+    mode: Literal["task", "training"] = "task"
     video_id: Name
     media_key: Name
     media_type: Literal["video/mp4", "video/webm"]
@@ -124,17 +153,19 @@ def embed(value: Any) -> Markup:
 def render(task: Mapping[str, Any]) -> str:
     """One HTML document for ``task``, self-contained, below :data:`MAX_BYTES` bytes of UTF-8.
 
-    The page reads ``assignmentId``, ``hitId``, ``workerId``, ``turkSubmitTo``, ``mediaUrl`` and ``draftUrl`` from
-    its own address. Its content policy names the hashes of its scripts and its style sheet, so nothing else
-    can run in it. Times in the task and in the answer are media seconds: the media starts at 0.
+    The page reads ``assignmentId``, ``workerId``, ``turkSubmitTo``, ``mediaUrl``, ``draftUrl``, ``reportUrl`` and
+    one ``media:<key>`` per example clip from its own address. Its content policy names the hashes of its scripts
+    and its style sheet, so nothing else can run in it. Times in the task and in the answer are media seconds: the
+    media starts at 0.
 
     Raises:
         UsageError: the task is not valid (see :func:`validate`) or its texts are too long for a page.
     """
     checked = validate(task)
     hits = folder("hits")
-    css = (hits / "task.css").read_text(encoding="utf-8")
-    boot, *parts = ((hits / "js" / name).read_text(encoding="utf-8") for name in ("boot.js", *SCRIPTS))
+    html, css = ((hits / name).read_text(encoding="utf-8") for name in ("page.html", "task.css"))
+    sources = ((hits / "js" / name).read_text(encoding="utf-8") for name in ("boot.js", *SCRIPTS))
+    boot, *parts = (_COMMENT.sub("", source) for source in sources)
     script = "\n".join(parts)
     environment = Environment(
         loader=FileSystemLoader(hits), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -142,7 +173,7 @@ def render(task: Mapping[str, Any]) -> str:
     page = environment.get_template("task.html.j2").render(
         title=checked["title"],
         task=embed(checked),
-        app=_pack({"css": css, "script": script}),
+        app=_pack({"html": html, "css": css, "script": script}),
         boot=Markup(boot),
         style_hash=_hash(css),
         script_hash=_hash(script),

@@ -13,7 +13,8 @@ HTML_QUESTION_NAMESPACE = "http://mechanicalturk.amazonaws.com/AWSMechanicalTurk
 #: The protocol's limit on a question, in bytes of UTF-8.
 MAX_QUESTION_BYTES = 65_535
 
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: What XML 1.0 cannot carry, escaped or not: such text would break the question around the page.
+NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def html_question(html: str, about: str) -> str:
@@ -21,7 +22,7 @@ def html_question(html: str, about: str) -> str:
 
     Raises :class:`UsageError` for a page that XML cannot carry or that is too large for the protocol.
     """
-    found = _NOT_XML.search(html)
+    found = NOT_XML.search(html)
     if found:
         raise UsageError(
             f"{about}: the page holds the character U+{ord(found[0]):04X}, which XML cannot carry; remove it "

@@ -22,6 +22,7 @@ SECONDS = 12
 
 TASK: dict[str, Any] = {
     "version": 1,
+    "mode": "task",
     "video_id": "v_jump",
     "media_key": "m1",
     "media_type": "video/mp4",
@@ -96,7 +97,15 @@ class WorkServer:
 
 SHELL = """<!doctype html>
 <style>html,body{margin:0;height:100%%}iframe{border:0;width:100%%;height:100%%;display:block}</style>
-<script>window.heard=[];addEventListener("message",(e)=>heard.push(e.data))</script>
+<script>
+window.heard = [];
+window.read = !new URLSearchParams(location.search).has("fresh");
+addEventListener("message", ({ source, data }) => {
+  if (data.type === "kloc-guide") source.postMessage({ ...data, read }, "*");
+  else if (data.type === "kloc-guide-read") read = true;
+  else heard.push(data);
+});
+</script>
 <iframe name="task" sandbox="allow-scripts allow-forms" src="%s"></iframe>"""
 
 

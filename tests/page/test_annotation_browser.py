@@ -123,7 +123,7 @@ def test_a_worker_marks_three_segments_and_the_answer_arrives_once(tab: Any, ser
     assert [(s["label"], round(s["start"], 2), round(s["end"], 2)) for s in answer["segments"]] == [
         ("long jump", *pair) for pair in marked
     ]
-    assert answer["segments"][0] == {"label": "long jump", "start": 1.12, "end": 2.16}
+    assert answer["segments"][0] == {"label": "long jump", "start": 1.12, "end": 2.16, "origin": "own"}
     assert (answer["version"], answer["none"], answer["guideline"], answer["prefilled"]) == (1, False, "g-1", False)
     assert answer["seconds_spent"] > 0
     assert sum(b - a for a, b in answer["watched"]) > 0
@@ -214,10 +214,11 @@ def test_a_video_that_cannot_be_played_is_explained_and_can_be_reported(tab: Any
     frame = tab.frame("task")
     frame.wait_for_selector("text=The video could not be opened")
     frame.locator("#cover .primary").click()
+    frame.get_by_label("The video does not play").check()
     frame.locator("#problem").fill("It stays black.")
-    frame.locator("text=Send report").click()
+    frame.locator("#report-send").click()
     answer = finish(tab, frame, server)
-    assert answer["problem"] == "It stays black."
+    assert answer["problem"] == {"kind": "does-not-play", "text": "It stays black."}
     assert answer["events"]["media_errors"] == 1
 
 
