@@ -150,6 +150,7 @@ def test_the_annotation_page_works_inside(endpoint: Endpoint, video: Path, tab: 
     tab.get_by_role("button", name="Accept").click()
     tab.wait_for_url("**/task/*")
     frame.locator("video").first.evaluate("v => new Promise(go => v.readyState >= 2 ? go() : v.onloadeddata = go)")
+    frame.get_by_role("button", name="Go to the video").click()
     with tab.expect_response(lambda reply: "/draft/" in reply.url and reply.request.method == "PUT") as saved:
         frame.locator("#none").click()
     assert saved.value.status == 204
