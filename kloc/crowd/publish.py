@@ -275,7 +275,8 @@ def _write_intent(
     row.endpoint = endpoint
     row.guideline = plan.guideline
     row.reward_mills = settings.reward_mills
-    row.max_assignments = settings.assignments
+    row.cost_mills = settings.fees.assignment_cost(settings.reward_mills, settings.assignments)
+    row.max_assignments = row.wanted = settings.assignments
     row.media_start = plan.entry.media_start
 
 

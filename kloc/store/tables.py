@@ -64,6 +64,8 @@ class VideoRow(Base):
     probe: Mapped[dict[str, Any] | None]
     labels: Mapped[list[str]] = mapped_column(JSON, default=list)
     url: Mapped[str | None] = mapped_column(Text)
+    #: Its place among the gold videos (0 is the first), by which workers are judged; NULL: it is none.
+    gold: Mapped[int | None]
 
 
 class ArtefactRow(Base):
@@ -167,6 +169,22 @@ class HitRow(Base):
     max_assignments: Mapped[int]
     #: Seconds to subtract from an answer's clock: media time + media_start = video time.
     media_start: Mapped[float] = mapped_column(Float(53), default=0.0)
+    #: task, or gold: its answers judge workers and never change the annotation.
+    purpose: Mapped[str] = mapped_column(String(8), default="task")
+    #: What workers were shown as proposals, [{"label", "start", "end"}] in media seconds; NULL: nothing.
+    prefill: Mapped[list[Any] | None]
+    #: Reward and fee of one answer, as they were when it was published.
+    cost_mills: Mapped[int] = mapped_column(BigInteger)
+    #: Answers that can be used are wanted so many; ``max_assignments`` is higher by those that could not be.
+    wanted: Mapped[int]
+    #: How many of the wanted ones were asked for because the others left something in doubt.
+    extra: Mapped[int] = mapped_column(default=0)
+    #: When it shall end, asked for and not known to be done; NULL: as the endpoint says.
+    expires_at: Mapped[float | None]
+    #: Seconds it would still be offered if it were not paused; NULL: it is not.
+    paused_left: Mapped[float | None]
+    #: When it was ended before its time.
+    stopped_at: Mapped[float | None]
 
 
 class AssignmentRow(Base):
@@ -185,6 +203,27 @@ class AssignmentRow(Base):
     #: {"segments": [{"start", "end", "label"}], "none": bool, "seconds_spent": float, ...} in video seconds
     answer: Mapped[dict[str, Any] | None]
     problem: Mapped[str | None] = mapped_column(Text)
+    #: When kloc first saw it.
+    seen_at: Mapped[float | None]
+    #: {"decision": "approve" | "reject" | "hold", "reason", "by": "policy" | "person" | "endpoint", "at"}
+    verdict: Mapped[dict[str, Any] | None]
+    #: A bonus that was granted; the ledger says whether it was paid.
+    bonus_mills: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class ReportRow(Base):
+    """A worker's word that a task cannot be done. ``handled``: the requester has seen to it."""
+
+    __tablename__ = "reports"
+    #: The endpoint's number.
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    token: Mapped[str] = mapped_column(ForeignKey("hits.token"), primary_key=True, index=True)
+    worker_id: Mapped[str] = mapped_column(String(64))
+    #: does-not-play, disturbing, wrong-class or other
+    kind: Mapped[str] = mapped_column(String(32))
+    text: Mapped[str] = mapped_column(Text)
+    at: Mapped[float]
+    handled: Mapped[bool] = mapped_column(default=False)
 
 
 class LedgerRow(Base):
