@@ -34,7 +34,19 @@ def test_from_open_to_approved(endpoint: Endpoint) -> None:
     person, hit_id = endpoint.person(), endpoint.hit()
     assert person.home() == {
         "worker_id": person.id,
-        "open": [{"hit_id": hit_id, "title": "Mark the high jumps", "reward": "0.25", "available": 3}],
+        "open": [
+            {
+                "hit_id": hit_id,
+                "title": "Mark the high jumps",
+                "reward": "0.25",
+                "available": 3,
+                "classes": [],
+                "duration": None,
+                "expected_minutes": None,
+                "seconds": 600,
+                "contact": "",
+            }
+        ],
         "in_progress": [],
         "submitted": [],
         "earned": "0.00",

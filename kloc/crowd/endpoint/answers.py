@@ -20,13 +20,18 @@ def question_form_answers(fields: Iterable[tuple[str, str]]) -> str:
     joined: dict[str, list[str]] = {}
     for name, value in fields:
         joined.setdefault(clean(name), []).append(clean(value))
-    answers = "".join(
+    return answer_document((name, [("FreeText", "|".join(values))]) for name, values in joined.items())
+
+
+def answer_document(answers: Iterable[tuple[str, Iterable[tuple[str, str]]]]) -> str:
+    """QuestionFormAnswers of ``(question, [(FreeText | SelectionIdentifier | OtherSelectionText, value), ...])``."""
+    written = "".join(
         f"<Answer><QuestionIdentifier>{_escape(name)}</QuestionIdentifier>"
-        f"<FreeText>{_escape('|'.join(values))}</FreeText></Answer>"
-        for name, values in joined.items()
+        f"{''.join(f'<{tag}>{_escape(value)}</{tag}>' for tag, value in values)}</Answer>"
+        for name, values in answers
     )
     declaration = '<?xml version="1.0" encoding="UTF-8"?>'
-    return f'{declaration}<QuestionFormAnswers xmlns="{NAMESPACE}">{answers}</QuestionFormAnswers>'
+    return f'{declaration}<QuestionFormAnswers xmlns="{NAMESPACE}">{written}</QuestionFormAnswers>'
 
 
 def _escape(text: str) -> str:

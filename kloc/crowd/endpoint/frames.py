@@ -7,6 +7,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -16,12 +17,12 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from kloc.crowd.endpoint import leases, pages, questions
-from kloc.crowd.endpoint.answers import question_form_answers
 from kloc.crowd.endpoint.context import Context, origin_of, wants_json
 from kloc.crowd.endpoint.faults import Refusal
 from kloc.crowd.endpoint.ids import ENTITY
 from kloc.crowd.endpoint.limits import body_of
-from kloc.crowd.endpoint.tables import Assignment, Draft, Hit
+from kloc.crowd.endpoint.questions import Question
+from kloc.crowd.endpoint.tables import Assignment, Draft
 from kloc.crowd.endpoint.tasks import NO_ASSIGNMENT
 
 MAXIMUM_ANSWER = 2**20
@@ -50,16 +51,23 @@ def _frame(context: Context, request: Request) -> Response:
     assignment_id = request.path_params["assignment_id"]
     _require_link(context, request, f"/frame/{assignment_id}")
     with context.database.read() as session:
-        hit = session.get_one(Hit, session.get_one(Assignment, assignment_id).hit_id)
-    return pages.framed_html(questions.parse(hit.question).content, origin_of(context.base(request)))
+        hit_id = session.get_one(Assignment, assignment_id).hit_id
+    return _shown(context, request, context.question(hit_id))
 
 
 def _preview_frame(context: Context, request: Request) -> Response:
     hit_id = request.path_params["hit_id"]
     _require_link(context, request, f"/frame/preview/{hit_id}")
-    with context.database.read() as session:
-        hit = session.get_one(Hit, hit_id)
-    return pages.framed_html(questions.parse(hit.question).content, origin_of(context.base(request)))
+    return _shown(context, request, context.question(hit_id))
+
+
+def _shown(context: Context, request: Request, question: Question) -> Response:
+    origin = origin_of(context.base(request))
+    if question.form is None:
+        return pages.framed_html(question.content, origin)
+    given = request.query_params
+    html = pages.rendered("form.html", form=question.form, given=given, preview=given["assignmentId"] == NO_ASSIGNMENT)
+    return pages.framed_html(html, origin)
 
 
 async def _submit(context: Context, request: Request) -> Response:
@@ -71,11 +79,17 @@ async def _submit(context: Context, request: Request) -> Response:
         raise Refusal(HTTPStatus.BAD_REQUEST, "This is a preview: accept the task before you submit it.")
     if not ENTITY.fullmatch(assignment_id):
         raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
-    answer = question_form_answers([field for field in fields if field[0] != "assignmentId"])
-    return await run_in_threadpool(_store, context, request, assignment_id, answer)
+    fields = [field for field in fields if field[0] != "assignmentId"]
+    return await run_in_threadpool(_store, context, request, assignment_id, fields)
 
 
-def _store(context: Context, request: Request, assignment_id: str, answer: str) -> Response:
+def _store(context: Context, request: Request, assignment_id: str, fields: list[tuple[str, str]]) -> Response:
+    with context.database.read() as session:
+        hit_id = session.scalar(select(Assignment.hit_id).where(Assignment.id == assignment_id))
+    if hit_id is None:
+        context.stranger_limit.take(context.caller(request))
+        raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
+    answer = questions.answer(context.question(hit_id), fields)
     with context.database.write() as session:
         outcome = leases.submit(session, assignment_id, answer, context.now())
     if outcome == "late":

@@ -37,6 +37,11 @@ class RateLimiter:
         if not passed:
             raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests at once; please wait a moment.")
 
+    def forgive(self, caller: str) -> None:
+        """Give ``caller`` a full share again."""
+        with self._lock:
+            self._buckets.pop(caller, None)
+
 
 async def body_of(request: Request, limit: int) -> bytes:
     """The request's body. Raises :class:`Refusal` (413) when it has more than ``limit`` bytes."""

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kloc.errors import CrowdError
 
-_SECRET_PATH = re.compile(r"^/(w|frame/preview|frame|draft)/([^/]+)|/(task|return)/([^/]+)")
+_SECRET_PATH = re.compile(r"^/(w|frame/preview|frame|draft|report)/([^/]+)|/(task|return|test)/([^/]+)")
 
 
 class Log:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import secrets
 import traceback
+from datetime import datetime
 from functools import cache
 from http import HTTPStatus
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from kloc.crowd.endpoint.context import Context, wants_json
 from kloc.crowd.endpoint.faults import Refusal
+from kloc.crowd.endpoint.money import to_dollars
 
 #: On every answer of the worker app: the address holds a token, so it goes to nobody, and nothing is kept.
-_HEADERS = {
+HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -25,13 +28,15 @@ _HEADERS = {
 
 @cache
 def _templates() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("kloc.crowd.endpoint"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters.update(dollars=to_dollars, clock=_clock, minutes=_minutes, moment=_moment)
+    return environment
 
 
 def page(
@@ -43,12 +48,41 @@ def page(
         f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; "
         f"connect-src 'self'; form-action 'self'; frame-src {frame}; frame-ancestors {ancestors}; base-uri 'none'"
     )
-    html = _templates().get_template(template).render(nonce=nonce, **values)
-    return HTMLResponse(html, status, {**_HEADERS, "Content-Security-Policy": policy})
+    html = rendered(template, nonce=nonce, **values)
+    return HTMLResponse(html, status, {**HEADERS, "Content-Security-Policy": policy})
+
+
+def rendered(template: str, **values: Any) -> str:
+    """One of our templates as HTML."""
+    return _templates().get_template(template).render(**values)
+
+
+def _clock(seconds: float) -> str:
+    """A video's length: ``1:05``."""
+    return f"{int(round(seconds) // 60)}:{int(round(seconds) % 60):02d}"
+
+
+def _minutes(seconds: float) -> str:
+    """A time to work: ``45 s``, ``10 min``, ``1 h 30 min``, ``2 days``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    whole = round(seconds / 60)
+    if whole >= 2880:
+        return f"{whole / 1440:.0f} days"
+    hours, rest = divmod(whole, 60)
+    return " ".join(part for part in (f"{hours} h" if hours else "", f"{rest} min" if rest else "") if part)
+
+
+def _moment(when: float) -> Markup:
+    """A point in time, in the clock of the server's place."""
+    local = datetime.fromtimestamp(when).astimezone()
+    return Markup("<time datetime='{}'>{}</time>").format(
+        local.isoformat("T", "seconds"), f"{local.day} {local:%b %Y, %H:%M}"
+    )
 
 
 def data(value: Any, status: int = 200) -> Response:
-    return JSONResponse(value, status, _HEADERS)
+    return JSONResponse(value, status, HEADERS)
 
 
 def framed_html(html: str, origin: str) -> Response:
@@ -61,15 +95,18 @@ def framed_html(html: str, origin: str) -> Response:
         f"img-src {origin} data: blob:; media-src {origin} blob:; connect-src {origin}; form-action {origin}; "
         f"frame-ancestors {origin}; base-uri 'none'; sandbox allow-scripts allow-forms"
     )
-    return HTMLResponse(html, 200, {**_HEADERS, "Content-Security-Policy": policy})
+    return HTMLResponse(html, 200, {**HEADERS, "Content-Security-Policy": policy})
 
 
-def refused(request: Request, refusal: Refusal, home: str | None = None, ancestors: str = "'none'") -> Response:
-    """A refusal in words, or as ``{"error": ...}``."""
+def refused(
+    request: Request, refusal: Refusal, home: str | None = None, base: str | None = None, ancestors: str = "'none'"
+) -> Response:
+    """A refusal in words, or as ``{"error": ...}``. home: the worker's page; base: where to sign in instead."""
     if wants_json(request):
         response = data({"error": refusal.message}, refusal.status)
     else:
-        response = page("refused.html", status=refusal.status, ancestors=ancestors, message=refusal.message, home=home)
+        status, message = refusal.status, refusal.message
+        response = page("refused.html", status=status, ancestors=ancestors, message=message, home=home, base=base)
     if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
         response.headers["Retry-After"] = "2"
     return response

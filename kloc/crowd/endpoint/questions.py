@@ -1,4 +1,4 @@
-"""Reading the Question of a HIT: HTMLQuestion and ExternalQuestion, hostile or not."""
+"""Reading the Question of a HIT or the Test of a qualification: HTML, external or a form, hostile or not."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from xml.etree.ElementTree import Element, ParseError
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-from kloc.crowd.endpoint.answers import clean
+from kloc.crowd.endpoint import question_form
+from kloc.crowd.endpoint.answers import clean, question_form_answers
 from kloc.crowd.endpoint.faults import RequestError, invalid
 from kloc.crowd.endpoint.ids import MEDIA_KEY
+from kloc.crowd.endpoint.question_form import Form
 
 #: Bytes of the question's XML.
 MAXIMUM = 65_535
@@ -26,11 +28,12 @@ EXTERNAL_NAMESPACE = f"{_SCHEMAS}/2006-07-14/ExternalQuestion.xsd"
 
 @dataclass(frozen=True)
 class Question:
-    """``content`` is the page's HTML, or the external page's URL."""
+    """``content`` is the page's HTML, or the external page's URL; empty for a form."""
 
-    kind: Literal["html", "external"]
+    kind: Literal["html", "external", "form"]
     content: str
     frame_height: int
+    form: Form | None = None
 
 
 def parse(xml: str) -> Question:
@@ -56,9 +59,11 @@ def parse(xml: str) -> Question:
             if kind == "external":
                 return Question("external", _external(content), int(height))
             return Question("html", content, int(height))
+    if question_form.ROOT.match(str(root.tag)):
+        return Question("form", "", 0, question_form.read(root))
     raise _broken(
-        f"the Question's root element {root.tag!r} is neither {{{HTML_NAMESPACE}}}HTMLQuestion "
-        f"nor {{{EXTERNAL_NAMESPACE}}}ExternalQuestion"
+        f"the Question's root element {root.tag!r} is neither {{{HTML_NAMESPACE}}}HTMLQuestion, "
+        f"{{{EXTERNAL_NAMESPACE}}}ExternalQuestion nor a QuestionForm"
     )
 
 
@@ -126,6 +131,13 @@ class _TaskFinder(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._inside:
             self.text.append(data)
+
+
+def answer(question: Question, fields: list[tuple[str, str]]) -> str:
+    """What a browser sent as the answer document; a form knows its own questions, other pages name theirs."""
+    if question.form is not None:
+        return question_form.answers(question.form, fields)
+    return question_form_answers(fields)
 
 
 def _external(url: str) -> str:

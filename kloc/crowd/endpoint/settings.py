@@ -26,6 +26,7 @@ class EndpointSettings:
     access_key, secret_key: what the requester's boto3 client signs with.
     host, port: where to listen; loopback unless told otherwise, port 0 picks a free one.
     public_url: how workers reach the endpoint when that differs (a proxy in front), e.g. ``https://lab.example``.
+    behind_proxy: whether everybody comes through a proxy that says in X-Forwarded-For who asks.
     balance: the account's money in dollars; on one's own endpoint a figure to keep spending in check.
     log_file: where the JSON lines of the access log go; ``-`` is standard error; none by default.
     requests_per_second: what one worker may ask for in the long run; bursts of ten times that pass.
@@ -38,6 +39,7 @@ class EndpointSettings:
     host: str = "127.0.0.1"
     port: int = 8765
     public_url: str | None = None
+    behind_proxy: bool = False
     balance: str = "1000000.00"
     log_file: str | None = None
     requests_per_second: float = 30.0

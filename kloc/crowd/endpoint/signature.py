@@ -22,7 +22,7 @@ _AUTHORIZATION = re.compile(
     r"\s*SignedHeaders=([a-z0-9;_-]+),\s*Signature=([0-9a-f]{64})",
     re.ASCII,
 )
-_MUST_BE_SIGNED = {"host", "x-amz-date", "x-amz-target"}
+_MUST_BE_SIGNED = {"POST": {"host", "x-amz-date", "x-amz-target"}, "GET": {"host", "x-amz-date"}}
 
 
 def verify(
@@ -33,11 +33,13 @@ def verify(
     secret_key: str,
     now: float,
     places: Iterable[tuple[str, str]],
+    method: str = "POST",
+    query: str = "",
 ) -> None:
-    """Raise :class:`SignatureError` unless ``POST`` of ``body`` is signed with the account's key.
+    """Raise :class:`SignatureError` unless the request with ``body`` is signed with the account's key.
 
-    headers: names in lower case. places: the (host, path) pairs under which the client may know this endpoint;
-    a proxy in front may have rewritten what arrived.
+    headers: names in lower case. query: in its canonical form. places: the (host, path) pairs under which the client
+    may know this endpoint; a proxy in front may have rewritten what arrived.
     """
     authorization = headers.get("authorization", "")
     if not authorization:
@@ -55,8 +57,9 @@ def verify(
             "InvalidSignatureException", f"Credential should be scoped to {REGION}/{SERVICE}, not {region}/{service}."
         )
     signed = signed_text.split(";")
-    if not _MUST_BE_SIGNED.issubset(signed):
-        raise SignatureError("InvalidSignatureException", "host, x-amz-date and x-amz-target must be signed headers.")
+    needed = _MUST_BE_SIGNED[method]
+    if not needed.issubset(signed):
+        raise SignatureError("InvalidSignatureException", f"{', '.join(sorted(needed))} must be signed headers.")
     moment = headers.get("x-amz-date", "")
     if not moment.startswith(day) or abs(_seconds(moment) - now) > CLOCK_SKEW:
         raise SignatureError(
@@ -66,7 +69,7 @@ def verify(
     scope = f"{day}/{region}/{service}/aws4_request"
     signing_key = _signing_key(secret_key, day)
     for host, path in places:
-        canonical = _canonical(path, {**headers, "host": host}, signed, body)
+        canonical = _canonical(f"{method}\n{path}\n{query}", {**headers, "host": host}, signed, body)
         to_sign = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(canonical).hexdigest()}"
         expected = hmac.new(signing_key, to_sign.encode(), hashlib.sha256).hexdigest()
         if hmac.compare_digest(expected, signature):
@@ -84,10 +87,9 @@ def _signing_key(secret_key: str, day: str) -> bytes:
     return key
 
 
-def _canonical(path: str, headers: Mapping[str, str], signed: list[str], body: bytes) -> bytes:
+def _canonical(target: str, headers: Mapping[str, str], signed: list[str], body: bytes) -> bytes:
     lines = [f"{name}:{' '.join(headers.get(name, '').split())}\n" for name in signed]
-    # The empty line after the path is the query string: the wire has none.
-    text = f"POST\n{path}\n\n{''.join(lines)}\n{';'.join(signed)}\n{hashlib.sha256(body).hexdigest()}"
+    text = f"{target}\n{''.join(lines)}\n{';'.join(signed)}\n{hashlib.sha256(body).hexdigest()}"
     return text.encode("utf-8", "surrogateescape")
 
 

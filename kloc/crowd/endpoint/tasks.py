@@ -1,48 +1,114 @@
-"""What a worker can see: open tasks, their own work, and the addresses that belong to a lease."""
+"""What a worker can see: open tasks, their own work and what it earned, and the addresses that belong to a lease."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy.orm import Session, defer
 
-from kloc.crowd.endpoint import hits
+from kloc.crowd.endpoint import hits, reports
 from kloc.crowd.endpoint.context import Context
 from kloc.crowd.endpoint.media import PREVIEW, media_link
 from kloc.crowd.endpoint.money import to_dollars
 from kloc.crowd.endpoint.qualifications import qualifies
 from kloc.crowd.endpoint.questions import Question
-from kloc.crowd.endpoint.tables import ACCEPTED, APPROVED, HANDED_IN, Assignment, Bonus, Hit, HitType, Message, Worker
+from kloc.crowd.endpoint.tables import (
+    ACCEPTED,
+    APPROVED,
+    HANDED_IN,
+    REJECTED,
+    SUBMITTED,
+    Assignment,
+    Bonus,
+    Hit,
+    HitType,
+    Message,
+    Report,
+    Worker,
+    WorkerBlock,
+)
 
 NO_ASSIGNMENT = "ASSIGNMENT_ID_NOT_AVAILABLE"
 #: How many open tasks a page shows.
 SHOWN = 100
+#: How many lines of the history a page shows.
+PAGE = 25
 #: How long a preview's links last, seconds.
 PREVIEW_SECONDS = 1800
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task in a list."""
+    """One task in a list. reward: cents. seconds: the time limit. when: epoch seconds of handing in."""
 
     hit_id: str
     title: str
     description: str
-    reward: str
-    minutes: int
+    reward: int
+    seconds: int
+    classes: Sequence[str] = ()
+    duration: float | None = None
+    expected_minutes: float | None = None
+    contact: str = ""
     available: int = 0
     assignment_id: str = ""
     status: str = ""
     expires_at: float = 0.0
+    when: float = 0.0
     feedback: str = ""
+    bonus: int = 0
+
+    @property
+    def per_hour(self) -> int | None:
+        """Cents per hour at the expected time."""
+        return round(60 * self.reward / self.expected_minutes) if self.expected_minutes else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Open tasks that differ in their video alone; ``first`` stands for them."""
+
+    first: Task
+    tasks: Sequence[Task]
+
+    @property
+    def places(self) -> int:
+        return len(self.tasks)
+
+    @property
+    def durations(self) -> tuple[float, float] | None:
+        """The shortest and the longest video, seconds."""
+        known = [task.duration for task in self.tasks if task.duration]
+        return (min(known), max(known)) if known else None
+
+
+@dataclass(frozen=True)
+class Books:
+    """What a worker did and what came of it. Money in cents; bonuses are part of what was earned."""
+
+    submitted: int
+    approved: int
+    rejected: int
+    waiting: int
+    earned: int
+    bonuses: int
+    today: int
+    handed_in_today: int
+
+    @property
+    def handed_in(self) -> int:
+        return self.submitted + self.approved + self.rejected
 
 
 def open_tasks(session: Session, worker: Worker, now: float, limit: int = SHOWN) -> list[Task]:
-    """Oldest first: HITs with a free place that the worker neither holds nor has handed in, and may accept."""
+    """Oldest first: HITs with a free place that the worker may accept and neither holds, handed in nor reported."""
+    if session.get(WorkerBlock, worker.id) is not None:
+        return []
     taken = hits.number_taken(now)
     mine = select(Assignment.id).where(
         Assignment.hit_id == Hit.id, Assignment.worker_id == worker.id, hits.takes_a_place(now)
@@ -50,7 +116,9 @@ def open_tasks(session: Session, worker: Worker, now: float, limit: int = SHOWN)
     rows = session.execute(
         select(Hit, HitType, taken)
         .join(HitType)
-        .where(Hit.disposed.is_(False), Hit.expiration > now, taken < Hit.max_assignments, ~mine.exists())
+        .options(defer(Hit.question))
+        .where(Hit.disposed.is_(False), Hit.expiration > now, taken < Hit.max_assignments)
+        .where(~mine.exists(), ~reports.by(worker.id))
         .order_by(Hit.created, Hit.id)
         .limit(limit)
     )
@@ -64,28 +132,71 @@ def open_tasks(session: Session, worker: Worker, now: float, limit: int = SHOWN)
     return found
 
 
+def grouped(tasks: Iterable[Task]) -> list[Group]:
+    """Tasks alike but for their video as one, in the order in which the first of each comes."""
+    found: dict[tuple[Any, ...], list[Task]] = {}
+    for task in tasks:
+        key = (task.title, task.description, task.reward, task.seconds, tuple(task.classes), task.expected_minutes)
+        found.setdefault(key, []).append(task)
+    return [Group(alike[0], alike) for alike in found.values()]
+
+
 def in_progress(session: Session, worker: Worker, now: float) -> list[Task]:
-    return _mine(session, select(Assignment).where(Assignment.worker_id == worker.id, hits.live(now)))
+    """What the worker holds, the most urgent first."""
+    query = select(Assignment).where(Assignment.worker_id == worker.id, hits.live(now))
+    return _mine(session, query.order_by(Assignment.deadline))
 
 
-def handed_in(session: Session, worker: Worker) -> list[Task]:
-    """Newest first."""
+def handed_in(session: Session, worker: Worker, page: int = 1, size: int = SHOWN) -> list[Task]:
+    """Newest first, ``size`` on a page; pages count from 1."""
     query = select(Assignment).where(Assignment.worker_id == worker.id, Assignment.status.in_(HANDED_IN))
-    return _mine(session, query.order_by(Assignment.submit_time.desc()).limit(SHOWN))
+    query = query.order_by(Assignment.submit_time.desc(), Assignment.id).limit(size).offset((page - 1) * size)
+    return _mine(session, query)
 
 
-def earned(session: Session, worker: Worker) -> str:
-    """Approved rewards and bonuses, dollars."""
-    rewards = session.scalar(
-        select(func.sum(Assignment.reward)).where(Assignment.worker_id == worker.id, Assignment.status == APPROVED)
+def books(session: Session, worker: Worker, now: float) -> Books:
+    """The worker's whole account."""
+    midnight = datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+    def total(condition: ColumnElement[bool], value: Any) -> Any:
+        return func.coalesce(func.sum(case((condition, value), else_=0)), 0)
+
+    status = Assignment.status
+    row = session.execute(
+        select(
+            total(status == SUBMITTED, 1),
+            total(status == APPROVED, 1),
+            total(status == REJECTED, 1),
+            total(status == SUBMITTED, Assignment.reward),
+            total(status == APPROVED, Assignment.reward),
+            total(and_(status == APPROVED, Assignment.approval_time >= midnight), Assignment.reward),
+            total(Assignment.submit_time >= midnight, 1),
+        ).where(Assignment.worker_id == worker.id, status.in_(HANDED_IN))
+    ).one()
+    submitted, approved, rejected, waiting, rewards, rewards_today, today = map(int, row)
+    bonus = select(total(Bonus.amount > 0, Bonus.amount), total(Bonus.granted >= midnight, Bonus.amount))
+    bonuses, bonuses_today = map(int, session.execute(bonus.where(Bonus.worker_id == worker.id)).one())
+    return Books(
+        submitted, approved, rejected, waiting, rewards + bonuses, bonuses, rewards_today + bonuses_today, today
     )
-    bonuses = session.scalar(select(func.sum(Bonus.amount)).where(Bonus.worker_id == worker.id))
-    return to_dollars(int(rewards or 0) + int(bonuses or 0))
 
 
 def messages(session: Session, worker: Worker) -> list[Message]:
-    query = select(Message).where(Message.worker_id == worker.id).order_by(Message.sent.desc()).limit(20)
-    return list(session.scalars(query))
+    """The latest, newest first."""
+    query = select(Message).where(Message.worker_id == worker.id).order_by(Message.sent.desc(), Message.id.desc())
+    return list(session.scalars(query.limit(20)))
+
+
+def reported(session: Session, worker: Worker) -> list[tuple[Report, str]]:
+    """The worker's latest reports, newest first, each with its task's title."""
+    query = select(Report, HitType.title).join(Hit, Hit.id == Report.hit_id).join(HitType)
+    rows = session.execute(query.where(Report.worker_id == worker.id).order_by(Report.id.desc()).limit(10))
+    return [(report, title) for report, title in rows]
+
+
+def described(hit: Hit, kind: HitType) -> Task:
+    """A HIT as a task that nobody has taken yet."""
+    return _task(hit, kind)
 
 
 def state_of(assignment: Assignment, now: float) -> str:
@@ -97,71 +208,103 @@ def lease_addresses(
     context: Context, base: str, hit: Hit, question: Question, assignment: Assignment
 ) -> dict[str, str | None]:
     """``frame_url`` and ``media_url`` of a lease; both end with it."""
-    media = None
-    if hit.media_key is not None:
-        media = base + media_link(context, hit.media_key, assignment.id, assignment.deadline)
     parameters = {
         "assignmentId": assignment.id,
         "hitId": hit.id,
         "workerId": assignment.worker_id,
         "turkSubmitTo": base,
         "draftUrl": f"{base}/draft/{assignment.id}",
+        "reportUrl": f"{base}/report/{assignment.id}",
+        **media_parameters(context, base, hit.media_key, hit.facts, assignment.id, assignment.deadline),
     }
-    path = f"/frame/{assignment.id}"
-    return {
-        "frame_url": _frame(context, base, question, path, parameters, media, assignment.deadline),
-        "media_url": media,
-    }
+    frame = frame_address(context, base, question, f"/frame/{assignment.id}", parameters, assignment.deadline)
+    return {"frame_url": frame, "media_url": parameters.get("mediaUrl")}
 
 
 def preview_address(context: Context, base: str, hit: Hit, question: Question, now: float) -> str:
     """Where the question can be looked at without a lease."""
     until = now + PREVIEW_SECONDS
-    media = base + media_link(context, hit.media_key, PREVIEW, until) if hit.media_key is not None else None
-    parameters = {"assignmentId": NO_ASSIGNMENT, "hitId": hit.id, "turkSubmitTo": base}
-    return _frame(context, base, question, f"/frame/preview/{hit.id}", parameters, media, until)
+    parameters = {
+        "assignmentId": NO_ASSIGNMENT,
+        "hitId": hit.id,
+        "turkSubmitTo": base,
+        **media_parameters(context, base, hit.media_key, hit.facts, PREVIEW, until),
+    }
+    return frame_address(context, base, question, f"/frame/preview/{hit.id}", parameters, until)
 
 
-def _frame(
-    context: Context,
-    base: str,
-    question: Question,
-    path: str,
-    parameters: Mapping[str, str],
-    media: str | None,
-    until: float,
+def media_parameters(
+    context: Context, base: str, video: str | None, facts: Mapping[str, Any] | None, holder: str, until: float
+) -> dict[str, str]:
+    """``mediaUrl`` of the video and ``media:<key>`` of every example clip, each signed for ``holder``."""
+    examples = [key for key in (facts or {}).get("media", ()) if key != video]
+    named = {"mediaUrl": video} if video is not None else {}
+    named |= {f"media:{key}": key for key in examples}
+    return {name: base + media_link(context, key, holder, until) for name, key in named.items()}
+
+
+def frame_address(
+    context: Context, base: str, question: Question, path: str, parameters: Mapping[str, str], until: float
 ) -> str:
-    full = dict(parameters) if media is None else {**parameters, "mediaUrl": media}
+    """The address of the sandboxed page: ours, signed, or the external one with its parameters."""
     if question.kind == "external":
-        return f"{question.content}{'&' if '?' in question.content else '?'}{urlencode(full)}"
-    return base + context.links.sign(path, full, until)
+        return f"{question.content}{'&' if '?' in question.content else '?'}{urlencode(parameters)}"
+    return base + context.links.sign(path, parameters, until)
 
 
 def _mine(session: Session, query: Any) -> list[Task]:
     assignments = list(session.scalars(query))
+    ids = [assignment.id for assignment in assignments]
     rows = session.execute(
-        select(Hit, HitType).join(HitType).where(Hit.id.in_({assignment.hit_id for assignment in assignments}))
+        select(Hit, HitType)
+        .join(HitType)
+        .options(defer(Hit.question))
+        .where(Hit.id.in_({assignment.hit_id for assignment in assignments}))
     )
     known = {hit.id: (hit, kind) for hit, kind in rows}
+    amounts = select(Bonus.assignment_id, func.sum(Bonus.amount)).where(Bonus.assignment_id.in_(ids))
+    bonuses = {row[0]: int(row[1]) for row in session.execute(amounts.group_by(Bonus.assignment_id))}
     return [
         _task(
             *known[assignment.hit_id],
-            reward=to_dollars(assignment.reward),
+            reward=assignment.reward,
             assignment_id=assignment.id,
             status=assignment.status,
             expires_at=assignment.deadline,
+            when=assignment.submit_time or 0.0,
             feedback=assignment.feedback or "",
+            bonus=bonuses.get(assignment.id, 0),
         )
         for assignment in assignments
     ]
 
 
 def _task(hit: Hit, kind: HitType, **more: Any) -> Task:
-    values = {"reward": to_dollars(kind.reward), **more}
+    facts = hit.facts or {}
+    values = {"reward": kind.reward, **more}
     return Task(
         hit_id=hit.id,
         title=kind.title,
         description=kind.description,
-        minutes=max(round(kind.assignment_duration / 60), 1),
+        seconds=kind.assignment_duration,
+        classes=tuple(facts.get("classes", ())),
+        duration=facts.get("duration"),
+        expected_minutes=facts.get("expected_minutes"),
+        contact=facts.get("contact", ""),
         **values,
     )
+
+
+def as_json(task: Task) -> dict[str, Any]:
+    """What a program reads of an open task."""
+    return {
+        "hit_id": task.hit_id,
+        "title": task.title,
+        "reward": to_dollars(task.reward),
+        "available": task.available,
+        "classes": list(task.classes),
+        "duration": task.duration,
+        "expected_minutes": task.expected_minutes,
+        "seconds": task.seconds,
+        "contact": task.contact,
+    }

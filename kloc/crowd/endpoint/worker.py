@@ -1,103 +1,87 @@
-"""The worker app: home, preview, accept, return, and the page around a task. The token in the path is the login."""
+"""The worker app: home, history, preview, accept, return, and the page around a task. The token in the path is the
+login."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from kloc.crowd.endpoint import entities, frames, leases, pages, questions, tasks
+from kloc.crowd.endpoint import entities, frames, leases, login, pages, participants, questions, reports, tasks
 from kloc.crowd.endpoint.context import Context, origin_of, wants_json
 from kloc.crowd.endpoint.faults import Refusal
-from kloc.crowd.endpoint.ids import token_hash
+from kloc.crowd.endpoint.money import to_dollars
 from kloc.crowd.endpoint.qualifications import qualifies
-from kloc.crowd.endpoint.tables import ACCEPTED, HANDED_IN, Assignment, Hit, HitType, Worker, WorkerToken
+from kloc.crowd.endpoint.tables import ACCEPTED, HANDED_IN, RETURNED, Assignment, Hit, HitType, Worker, WorkerBlock
+from kloc.crowd.endpoint.visits import NOT_VALID, Visit, as_worker, home_of
 
-_NOT_VALID = "This link is not valid (any more). Please ask the person who gave it to you for a new one."
-_NOT_YOURS = "This task is not yours."
+_GONE = "This task does not exist any more."
+_REPORTED = "You have reported a problem with this task; it is not offered to you again."
+#: How many lines of the history the home page shows, and how many open tasks ``next`` tries at most.
+_LATEST = 8
+_TRIES = 10
 
 
 def app(context: Context) -> Starlette:
-    """The app to mount at the endpoint's address: it answers ``/w``, ``/frame``, ``/draft`` and ``/mturk``."""
+    """The app to mount at the endpoint's address: all that people and their sandboxed frames ask for."""
     entities.register()
-
-    def handle(function: Callable[[Context, Request, Worker], Response]) -> Callable[[Request], Response]:
-        return partial(_as_worker, context, function)
 
     async def refuse(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refusal)
-        token = request.path_params.get("token")
-        if token:
-            known = error.message not in (_NOT_VALID, context.BAD_HOST)
-            return pages.refused(request, error, _home_address(context, request) if known else None)
+        if "token" in request.path_params and error.message != context.BAD_HOST:
+            home = home_of(context, request) if error.message != NOT_VALID else None
+            return pages.refused(request, error, home, context.base(request))
         # The frame's own routes: what went wrong is read inside our own page.
-        framed = error.message != context.BAD_HOST
+        framed = error.message not in (context.BAD_HOST, context.FOREIGN)
         return pages.refused(request, error, ancestors=origin_of(context.base(request)) if framed else "'none'")
 
     return Starlette(
         routes=[
-            Route("/w/{token}", handle(_home), methods=["GET"]),
-            Route("/w/{token}/preview/{hit_id:entity}", handle(_preview), methods=["GET"]),
-            Route("/w/{token}/accept/{hit_id:entity}", handle(_accept), methods=["POST"]),
-            Route("/w/{token}/next", handle(_next), methods=["POST"]),
-            Route("/w/{token}/return/{assignment_id:entity}", handle(_return), methods=["POST"]),
-            Route("/w/{token}/task/{assignment_id:entity}", handle(_task), methods=["GET"]),
+            Route("/w/{token}", as_worker(context, _home), methods=["GET"]),
+            Route("/w/{token}/history", as_worker(context, _history), methods=["GET"]),
+            Route("/w/{token}/leave", as_worker(context, _leave), methods=["POST"]),
+            Route("/w/{token}/preview/{hit_id:entity}", as_worker(context, _preview), methods=["GET"]),
+            Route("/w/{token}/accept/{hit_id:entity}", as_worker(context, _accept), methods=["POST"]),
+            Route("/w/{token}/next", as_worker(context, _next), methods=["POST"]),
+            Route("/w/{token}/return/{assignment_id:entity}", as_worker(context, _return), methods=["POST"]),
+            Route("/w/{token}/task/{assignment_id:entity}", as_worker(context, _task), methods=["GET"]),
+            *login.routes(context),
             *frames.routes(context),
+            *reports.routes(context),
         ],
         exception_handlers={Refusal: refuse, Exception: pages.Fault(context)},
     )
 
 
-def _as_worker(
-    context: Context, function: Callable[[Context, Request, Worker], Response], request: Request
-) -> Response:
-    """Find out who asks, and let them ask only so often."""
-    token = token_hash(request.path_params["token"])
+def _home(context: Context, request: Request, visit: Visit) -> Response:
+    now, worker = context.now(), visit.worker
+    as_json = wants_json(request)
     with context.database.read() as session:
-        query = select(Worker).join(WorkerToken).where(WorkerToken.hash == token, Worker.revoked.is_(None))
-        worker = session.scalar(query)
-        session.expunge_all()
-    if worker is None:
-        context.stranger_limit.take(request.client.host if request.client else "")
-        raise Refusal(HTTPStatus.FORBIDDEN, _NOT_VALID)
-    context.worker_limit.take(worker.id)
-    context.settle()
-    return function(context, request, worker)
-
-
-def _home(context: Context, request: Request, worker: Worker) -> Response:
-    now = context.now()
-    with context.database.read() as session:
-        available = tasks.open_tasks(session, worker, now)
-        working = tasks.in_progress(session, worker, now)
-        done = tasks.handed_in(session, worker)
-        earned = tasks.earned(session, worker)
+        open_now = tasks.open_tasks(session, worker, now)
+        held = tasks.in_progress(session, worker, now)
+        done = tasks.handed_in(session, worker, size=tasks.SHOWN if as_json else _LATEST)
+        books = tasks.books(session, worker, now)
         letters = tasks.messages(session, worker)
-    home = _home_address(context, request)
-    if wants_json(request):
+        reported = tasks.reported(session, worker)
+        blocked = session.get(WorkerBlock, worker.id) is not None
+    if as_json:
         return pages.data(
             {
                 "worker_id": worker.id,
-                "open": [
-                    {"hit_id": task.hit_id, "title": task.title, "reward": task.reward, "available": task.available}
-                    for task in available
-                ],
+                "open": [tasks.as_json(task) for task in open_now],
                 "in_progress": [
                     {
                         "assignment_id": task.assignment_id,
                         "hit_id": task.hit_id,
-                        "task_url": f"{home}/task/{task.assignment_id}",
+                        "task_url": f"{visit.home}/task/{task.assignment_id}",
                         "expires_at": task.expires_at,
                     }
-                    for task in working
+                    for task in held
                 ],
                 "submitted": [
                     {
@@ -105,103 +89,120 @@ def _home(context: Context, request: Request, worker: Worker) -> Response:
                         "hit_id": task.hit_id,
                         "title": task.title,
                         "status": task.status,
-                        "reward": task.reward,
+                        "reward": to_dollars(task.reward),
                     }
                     for task in done
                 ],
-                "earned": earned,
+                "earned": to_dollars(books.earned),
             }
         )
     return pages.page(
         "home.html",
-        home=home,
-        worker=worker,
-        open=available,
-        in_progress=[(task, max(round((task.expires_at - now) / 60), 0)) for task in working],
-        submitted=done,
-        earned=earned,
+        visit=visit,
+        groups=tasks.grouped(open_now),
+        more=len(open_now) >= tasks.SHOWN,
+        contacts=sorted({task.contact for task in (*open_now, *held) if task.contact}),
+        held=held,
+        done=done,
+        books=books,
         messages=letters,
+        reported=reported,
+        blocked=blocked,
+        now=now,
     )
 
 
-def _preview(context: Context, request: Request, worker: Worker) -> Response:
+def _history(context: Context, request: Request, visit: Visit) -> Response:
+    asked = request.query_params.get("page", "1")
+    with context.database.read() as session:
+        books = tasks.books(session, visit.worker, context.now())
+        last = max(-(-books.handed_in // tasks.PAGE), 1)
+        number = min(max(int(asked), 1), last) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
+        done = tasks.handed_in(session, visit.worker, number, tasks.PAGE)
+    return pages.page("history.html", visit=visit, books=books, done=done, number=number, last=last)
+
+
+def _leave(context: Context, request: Request, visit: Visit) -> Response:
+    """Sign out: the address in the browser's history opens nothing any more."""
+    with context.database.write() as session:
+        participants.close_session(session, visit.token)
+    return RedirectResponse(f"{context.base(request)}/login", HTTPStatus.SEE_OTHER, pages.HEADERS)
+
+
+def _preview(context: Context, request: Request, visit: Visit) -> Response:
     hit_id, now = request.path_params["hit_id"], context.now()
     with context.database.read() as session:
-        hit = session.get(Hit, hit_id)
+        hit = session.get(Hit, hit_id, options=[defer(Hit.question)])
         if hit is None or hit.disposed or hit.expiration <= now:
-            raise Refusal(HTTPStatus.NOT_FOUND, "This task does not exist any more.")
+            raise Refusal(HTTPStatus.NOT_FOUND, _GONE)
         kind = session.get_one(HitType, hit.hit_type_id)
         guarded = [each for each in kind.qualification_requirements if each["RequiredToPreview"]]
-        if not qualifies(session, worker.id, guarded):
+        if not qualifies(session, visit.worker.id, guarded):
             raise Refusal(HTTPStatus.FORBIDDEN, "This task asks for a qualification you do not have yet.")
-    question = questions.parse(hit.question)
-    base = context.base(request)
-    address = tasks.preview_address(context, base, hit, question, now)
+        task = tasks.described(hit, kind)
+    question = context.question(hit.id)
+    address = tasks.preview_address(context, context.base(request), hit, question, now)
     if wants_json(request):
         html = question.content if question.kind == "html" else None
         return pages.data({"hit_id": hit.id, "title": kind.title, "question_html": html, "frame_url": address})
+    guideline = questions.task_of(question).get("guideline")
     return pages.page(
         "preview.html",
         frame=origin_of(address),
-        home=_home_address(context, request),
-        hit_id=hit.id,
-        title=kind.title,
-        description=kind.description,
+        visit=visit,
+        task=task,
+        guideline=guideline if isinstance(guideline, str) else "",
         frame_url=address,
-        height=question.frame_height,
     )
 
 
-def _accept(context: Context, request: Request, worker: Worker) -> Response:
-    with context.database.write() as session:
-        assignment = leases.accept(session, request.path_params["hit_id"], worker, context.now())
-        hit = session.get_one(Hit, assignment.hit_id)
-    return _leased(context, request, hit, assignment)
+def _accept(context: Context, request: Request, visit: Visit) -> Response:
+    hit, assignment = _lease(context, request.path_params["hit_id"], visit.worker)
+    return _leased(context, request, visit, hit, assignment)
 
 
-def _next(context: Context, request: Request, worker: Worker) -> Response:
+def _next(context: Context, request: Request, visit: Visit) -> Response:
     """Accept whatever comes first; a place that somebody else takes meanwhile is passed over."""
-    now = context.now()
     with context.database.read() as session:
-        candidates = [task.hit_id for task in tasks.open_tasks(session, worker, now)]
+        candidates = [task.hit_id for task in tasks.open_tasks(session, visit.worker, context.now(), _TRIES)]
     for hit_id in candidates:
         try:
-            with context.database.write() as session:
-                assignment = leases.accept(session, hit_id, worker, now)
-                hit = session.get_one(Hit, hit_id)
+            hit, assignment = _lease(context, hit_id, visit.worker)
         except Refusal as refusal:
             if refusal.status not in (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND):
                 raise
         else:
-            return _leased(context, request, hit, assignment)
+            return _leased(context, request, visit, hit, assignment)
     raise Refusal(HTTPStatus.NOT_FOUND, "There is no open task for you at the moment. Thank you for your work!")
 
 
-def _return(context: Context, request: Request, worker: Worker) -> Response:
+def _return(context: Context, request: Request, visit: Visit) -> Response:
     with context.database.write() as session:
-        leases.give_back(session, request.path_params["assignment_id"], worker.id)
+        leases.give_back(session, request.path_params["assignment_id"], visit.worker.id)
     if wants_json(request):
         return pages.data({"assignment_id": request.path_params["assignment_id"], "status": "Returned"})
-    return RedirectResponse(_home_address(context, request), HTTPStatus.SEE_OTHER)
+    return RedirectResponse(visit.home, HTTPStatus.SEE_OTHER, pages.HEADERS)
 
 
-def _task(context: Context, request: Request, worker: Worker) -> Response:
+def _task(context: Context, request: Request, visit: Visit) -> Response:
     now = context.now()
     with context.database.read() as session:
-        hit, kind, assignment = _own(session, request.path_params["assignment_id"], worker)
-    state = tasks.state_of(assignment, now)
-    question = questions.parse(hit.question)
+        hit, kind, assignment = _own(session, request.path_params["assignment_id"], visit.worker)
+        state = tasks.state_of(assignment, now)
+        reported = state == RETURNED and reports.is_reported(session, hit.id, visit.worker.id)
+        as_json = wants_json(request)
+        books = None if as_json or state not in HANDED_IN else tasks.books(session, visit.worker, now)
     addresses: dict[str, Any] = {"frame_url": None, "media_url": None}
     if state == ACCEPTED:
+        question = context.question(hit.id)
         addresses = dict(tasks.lease_addresses(context, context.base(request), hit, question, assignment))
-    home = _home_address(context, request)
-    if wants_json(request):
+    if as_json:
         return pages.data(
             {
                 "assignment_id": assignment.id,
                 "hit_id": hit.id,
                 "status": state,
-                "task_url": f"{home}/task/{assignment.id}",
+                "task_url": f"{visit.home}/task/{assignment.id}",
                 "expires_at": assignment.deadline,
                 **addresses,
             }
@@ -209,28 +210,34 @@ def _task(context: Context, request: Request, worker: Worker) -> Response:
     return pages.page(
         "task.html",
         frame=origin_of(addresses["frame_url"]) if addresses["frame_url"] else "'none'",
-        home=home,
-        assignment_id=assignment.id,
-        hit_id=hit.id,
-        title=kind.title,
-        state="Submitted" if state in HANDED_IN else state,
+        visit=visit,
+        task=tasks.described(hit, kind),
+        assignment=assignment,
+        state="Submitted" if state in HANDED_IN else "Reported" if reported else state,
         seconds_left=max(assignment.deadline - now, 0),
-        height=question.frame_height,
+        books=books,
         frame_url=addresses["frame_url"],
     )
 
 
-def _leased(context: Context, request: Request, hit: Hit, assignment: Assignment) -> Response:
-    task_url = f"{_home_address(context, request)}/task/{assignment.id}"
+def _lease(context: Context, hit_id: str, worker: Worker) -> tuple[Hit, Assignment]:
+    with context.database.write() as session:
+        if reports.is_reported(session, hit_id, worker.id):
+            raise Refusal(HTTPStatus.CONFLICT, _REPORTED)
+        assignment = leases.accept(session, hit_id, worker, context.now())
+        return session.get_one(Hit, hit_id), assignment
+
+
+def _leased(context: Context, request: Request, visit: Visit, hit: Hit, assignment: Assignment) -> Response:
+    task_url = f"{visit.home}/task/{assignment.id}"
     if not wants_json(request):
-        return RedirectResponse(task_url, HTTPStatus.SEE_OTHER)
-    question = questions.parse(hit.question)
+        return RedirectResponse(task_url, HTTPStatus.SEE_OTHER, pages.HEADERS)
     return pages.data(
         {
             "assignment_id": assignment.id,
             "hit_id": hit.id,
             "task_url": task_url,
-            **tasks.lease_addresses(context, context.base(request), hit, question, assignment),
+            **tasks.lease_addresses(context, context.base(request), hit, context.question(hit.id), assignment),
             "expires_at": assignment.deadline,
         }
     )
@@ -239,10 +246,6 @@ def _leased(context: Context, request: Request, hit: Hit, assignment: Assignment
 def _own(session: Session, assignment_id: str, worker: Worker) -> tuple[Hit, HitType, Assignment]:
     assignment = session.get(Assignment, assignment_id)
     if assignment is None or assignment.worker_id != worker.id:
-        raise Refusal(HTTPStatus.NOT_FOUND, _NOT_YOURS)
-    hit = session.get_one(Hit, assignment.hit_id)
+        raise Refusal(HTTPStatus.NOT_FOUND, "This task is not yours.")
+    hit = session.get_one(Hit, assignment.hit_id, options=[defer(Hit.question)])
     return hit, session.get_one(HitType, hit.hit_type_id), assignment
-
-
-def _home_address(context: Context, request: Request) -> str:
-    return f"{context.base(request)}/w/{request.path_params['token']}"
