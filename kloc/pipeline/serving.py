@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,13 +20,15 @@ import httpx
 
 from kloc.crowd.client import make_client
 from kloc.crowd.endpoint.settings import EndpointSettings, is_loopback
-from kloc.errors import CrowdError
+from kloc.errors import CrowdError, UsageError
 from kloc.pipeline.telling import Summary
 from kloc.store.database import sqlite_url
 from kloc.workspace import Workspace
 
 if TYPE_CHECKING:
     from mypy_boto3_mturk import MTurkClient
+
+    from kloc.crowd.endpoint.admin import WorkerInfo
 
 
 def credentials(workspace: Workspace) -> tuple[str, str]:
@@ -51,14 +55,19 @@ def endpoint_settings(workspace: Workspace, *, host: str | None = None, port: in
     """Settings of the workspace's own endpoint: its own database, its media, its keys."""
     access_key, secret_key = credentials(workspace)
     configured = urlsplit(workspace.settings.crowd.endpoint)
+    host = host or "127.0.0.1"
+    public_url = workspace.settings.crowd.public_url or None
     workspace.media.mkdir(parents=True, exist_ok=True)
     return EndpointSettings(
         database_url=database_url(workspace),
         media_folder=str(workspace.media),
         access_key=access_key,
         secret_key=secret_key,
-        host=host or "127.0.0.1",
+        host=host,
         port=port if port is not None else configured.port or 8765,
+        public_url=public_url,
+        # Only a proxy on this machine can reach it then: what that says about its callers may be believed.
+        behind_proxy=public_url is not None and is_loopback(host),
         log_file=str(workspace.crowd / "access.log"),
     )
 
@@ -68,34 +77,108 @@ def database_url(workspace: Workspace) -> str:
     return sqlite_url(workspace.crowd / "endpoint.sqlite")
 
 
-def serve(workspace: Workspace, *, host: str | None, port: int | None, say: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C."""
+def serve(
+    workspace: Workspace, *, host: str | None, port: int | None, lan: bool = False, say: Callable[[str], None]
+) -> None:
+    """Serve until Ctrl-C. ``lan``: at this machine's address in the local network, on plain HTTP."""
     from kloc.crowd.endpoint import server
 
-    settings = endpoint_settings(workspace, host=host, port=port)
+    if lan and host:
+        raise UsageError("--lan finds the address by itself: give --lan or --host, not both")
+    settings = endpoint_settings(workspace, host=lan_address() if lan else host, port=port)
 
     def ready(url: str) -> None:
-        say(f"serving tasks and the requester API at {url}")
+        people = settings.public_url or url
+        say(f"serving tasks and the requester API at {people}")
+        _address_file(workspace).write_text(people)
         if port_of(url) != port_of(workspace.settings.crowd.endpoint):
-            say(f'kloc.toml names another endpoint: set crowd.endpoint = "{url}" for invite and publish-hits')
+            own = f"http://127.0.0.1:{port_of(url)}"
+            say(f'kloc.toml names another endpoint: set crowd.endpoint = "{own}" for publish-hits and ingest')
+        if lan:
+            say(f"annotators in this network sign in at {people}/login\n{qr_code(f'{people}/login')}")
         say("invite annotators:  kloc crowd invite NAME...   publish tasks:  kloc publish-hits   stop:  Ctrl-C")
         if not is_loopback(settings.host):
             say("this address can be reached from other machines: keep the invitation links private")
 
-    server.serve(settings, ready=ready)
+    try:
+        server.serve(settings, ready=ready)
+    finally:
+        _address_file(workspace).unlink(missing_ok=True)
 
 
-def invite(workspace: Workspace, names: Sequence[str]) -> Summary:
-    """A personal link per annotator; inviting a name again replaces its link."""
+def lan_address() -> str:
+    """This machine's address in the network it is in. Raises :class:`CrowdError` where there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: it only asks which of our addresses would be used
+        except OSError:
+            raise CrowdError("this machine is in no network: join one, or name an address with --host") from None
+        found: str = probe.getsockname()[0]
+    return found
+
+
+def qr_code(text: str) -> str:
+    """``text`` as a QR code of half blocks, to be read off a terminal."""
+    import segno
+
+    drawn = io.StringIO()
+    segno.make_qr(text, error="l").terminal(out=drawn, border=2, compact=True)
+    return drawn.getvalue()
+
+
+def people_url(workspace: Workspace) -> str:
+    """Where workers find the endpoint: the public address, the one it serves at now, or the configured one."""
+    configured = workspace.settings.crowd.endpoint.rstrip("/")
+    if workspace.settings.crowd.public_url:
+        return workspace.settings.crowd.public_url.rstrip("/")
+    try:
+        serving = _address_file(workspace).read_text()
+    except OSError:
+        return configured
+    return serving if answers(serving) else configured  # the file of a killed endpoint says nothing
+
+
+def _address_file(workspace: Workspace) -> Path:
+    return workspace.crowd / "address"
+
+
+def invite(workspace: Workspace, names: Sequence[str], *, password: bool = False) -> Summary:
+    """A personal link per annotator, or a password; inviting a name again replaces what was given before."""
     from kloc.crowd.endpoint import admin
 
     workspace.crowd.mkdir(parents=True, exist_ok=True)
+    base = people_url(workspace)
+    if password:
+        secret = {name: admin.give_password(database_url(workspace), name) for name in names}
+        hint = f"they sign in at {base}/login; each password is shown only now"
+        return Summary("invite", secret, hint=hint, data={"login": f"{base}/login"})
     links = {}
     for name in names:
         token = secrets.token_urlsafe(24)
         admin.ensure_worker(database_url(workspace), name, token, replace=True)
-        links[name] = f"{workspace.settings.crowd.endpoint.rstrip('/')}/w/{token}"
-    return Summary("invite", links, hint="kloc crowd serve (send each link to its person; it is shown only now)")
+        links[name] = f"{base}/w/{token}"
+    local = is_loopback(urlsplit(base).hostname or "")
+    where = "; for other machines start `kloc crowd serve --lan` first and invite again" if local else ""
+    return Summary(
+        "invite", links, hint=f"kloc crowd serve (send each link to its person; it is shown only now{where})"
+    )
+
+
+def workers(workspace: Workspace) -> list[WorkerInfo]:
+    """Everybody who was invited, oldest first."""
+    from kloc.crowd.endpoint import admin
+
+    return admin.list_workers(database_url(workspace))
+
+
+def revoke(workspace: Workspace, names: Sequence[str]) -> Summary:
+    """Withdraw access at once; answers and what is owed for them stay."""
+    from kloc.crowd.endpoint import admin
+
+    for name in names:
+        admin.revoke(database_url(workspace), name)
+    hint = "kloc crowd workers (an invitation gives access back)"
+    return Summary("revoke", dict.fromkeys(names, "has no access any more; answers stay"), hint=hint)
 
 
 def client(workspace: Workspace, url: str | None = None, *, allow_amazon: bool = False) -> MTurkClient:

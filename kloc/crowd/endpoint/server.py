@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 from sqlalchemy import text
@@ -76,13 +77,17 @@ def serve(
 ) -> None:
     """Serve until SIGTERM, SIGINT or (where asked) the end of standard input, so that no parent leaves it behind.
 
-    ready: called with the endpoint's address once it answers. Raises :class:`CrowdError` when it cannot start.
+    ready: called with the endpoint's address once it answers. An endpoint at one of this machine's outer addresses
+    answers at 127.0.0.1 as well: kloc's own commands call there. Raises :class:`CrowdError` when it cannot start.
     """
-    listening = listen(settings.host, settings.port)
-    server = Server(create_app(settings), lambda: (ready or _ignore)(address(settings, listening)))
+    listening = [listen(settings.host, settings.port)]
+    place, port = listening[0].getsockname()[:2]
+    if not (ip_address(place).is_loopback or ip_address(place).is_unspecified):
+        listening.append(listen("127.0.0.1", port))
+    server = Server(create_app(settings), lambda: (ready or _ignore)(address(listening[0])))
     if until_stdin_closes:
         threading.Thread(target=server.stop_at_end_of, args=(0,), daemon=True).start()
-    server.run(sockets=[listening])
+    server.run(sockets=listening)
     if server.failed:
         raise CrowdError("the endpoint could not start; its log says why")
 
@@ -92,13 +97,11 @@ def running(settings: EndpointSettings, *, clock: Callable[[], float] = time.tim
     """An endpoint in a thread of this process, for as long as the block lasts; gives its address."""
     listening = listen(settings.host, settings.port)
     with in_thread(create_app(settings, clock=clock), listening):
-        yield address(settings, listening)
+        yield address(listening)
 
 
-def address(settings: EndpointSettings, listening: socket.socket) -> str:
-    """The address the endpoint answers at: ``public_url``, or host and port as they are."""
-    if settings.public_url is not None:
-        return settings.public_url
+def address(listening: socket.socket) -> str:
+    """The address at which this machine reaches the endpoint; workers may know it by its ``public_url``."""
     host, port = listening.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
