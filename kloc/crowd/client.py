@@ -9,11 +9,14 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
+import httpx
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.exceptions import ConnectionError as BotoConnectionError
@@ -163,6 +166,42 @@ def pages(about: str, client: MTurkClient, operation: str, key: str, **arguments
                 f"{about}: the endpoint repeats the page token {token[:40]!r}; its listing cannot be trusted"
             )
         seen.add(token)
+
+
+def problem_reports(client: MTurkClient, after: int = 0) -> list[dict[str, Any]]:
+    """What workers reported since the report with the id ``after``, oldest first.
+
+    Each has Id, HITId, AssignmentId, WorkerId, Kind, Text and Time (epoch s). This call is kloc's own, signed like
+    the others; an endpoint that does not know it has no reports. Raises :class:`UnreachableError` where none answers.
+    """
+    found: list[dict[str, Any]] = []
+    while True:
+        url = f"{client.meta.endpoint_url.rstrip('/')}/reports?after={found[-1]['Id'] if found else after}"
+        request = AWSRequest("GET", url)
+        credentials = cast(Any, client)._get_credentials()
+        if credentials is None:
+            raise UsageError("no keys for the crowd endpoint: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        SigV4Auth(credentials, "mturk-requester", client.meta.region_name).add_auth(request)
+        try:
+            reply = httpx.get(url, headers=dict(request.headers.items()), timeout=30.0)
+        except httpx.HTTPError as error:
+            raise UnreachableError(f"problem reports: {_one_line(error)}; is the endpoint running?") from None
+        if reply.status_code >= 500:
+            raise UnreachableError(f"problem reports: the endpoint failed ({reply.status_code}); try again later")
+        page = _reports_in(reply)
+        found += page
+        if not page:
+            return found
+
+
+def _reports_in(reply: httpx.Response) -> list[dict[str, Any]]:
+    """The reports in an answer; none in one that is not ours."""
+    try:
+        body: Any = reply.json() if reply.status_code == 200 else None
+    except ValueError:
+        return []
+    listed = body.get("Reports") if isinstance(body, dict) else None
+    return [one for one in listed if isinstance(one, dict) and type(one.get("Id")) is int] if listed else []
 
 
 def _is_throttling(error: ClientError) -> bool:
