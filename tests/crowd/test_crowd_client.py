@@ -125,12 +125,14 @@ def test_refusals_become_one_line(scripted: Any, code: str, words: str) -> None:
     assert len(scripted.seen) == 1
 
 
-def test_throttling_is_waited_out(scripted: Any) -> None:
+def test_throttling_and_faults_are_waited_out(scripted: Any) -> None:
     slow = refusal("ServiceFault", "ThrottlingException: Rate exceeded")
-    scripted.script = [slow, slow, (200, {"AvailableBalance": "1.00"})]
+    plain = (400, {"__type": "ThrottlingException", "message": "Rate exceeded"})
+    fault = (500, {"__type": "ServiceFault", "Message": "oh"})
+    scripted.script = [slow, plain, fault, slow, (200, {"AvailableBalance": "1.00"})]
     client = make_client(scripted.url, **KEYS)
     assert call("x", client.get_account_balance)["AvailableBalance"] == "1.00"
-    assert len(scripted.seen) == 3
+    assert len(scripted.seen) == 5
 
 
 def test_a_failing_endpoint_leaves_open_whether_it_acted(scripted: Any) -> None:
@@ -138,7 +140,7 @@ def test_a_failing_endpoint_leaves_open_whether_it_acted(scripted: Any) -> None:
     client = make_client(scripted.url, **KEYS)
     with pytest.raises(UnreachableError, match=r"the endpoint failed \(ServiceFault\): oh; try again later"):
         call("x", client.get_account_balance)
-    assert len(scripted.seen) == 5
+    assert len(scripted.seen) == 8
 
 
 def test_all_pages_are_read_and_a_repeated_token_is_noticed(scripted: Any) -> None:
