@@ -15,8 +15,9 @@ from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
+from benchmarks import annotator
 from kloc.formats import activitynet, labels_csv
 from kloc.video.synthetic import Difficulty, make_demo_videos
 
@@ -77,15 +78,11 @@ def lacks(reason: str) -> NoReturn:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """One headless Chromium for the whole session (playwright allows one driver per process)."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    program = annotator.chromium()
     if program is None:
         lacks("Chromium is not installed (looked for chromium, chromium-browser, google-chrome)")
-    switches = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    switches += ["--disable-component-update", "--disable-sync", "--mute-audio"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=switches)
+    with annotator.browser(program) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

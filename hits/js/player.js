@@ -170,33 +170,37 @@ function cover(text, ...actions) {
 // What the video is made of, in the words of canPlayType.
 const CODECS = { "video/mp4": ["H.264", 'video/mp4; codecs="avc1.4d401f"'], "video/webm": ["VP8 or VP9", "video/webm"] };
 
-// Without an answer in parts (206) seeks land at the beginning, while the browser says that all is well.
-async function checkParts(url) {
+// With which status the video's server answers a request for the first bytes; 0 where it cannot be asked.
+async function askServer(url) {
+  const stop = new AbortController();
   try {
-    const stop = new AbortController();
-    const reply = await fetch(url, { headers: { Range: "bytes=0-1" }, cache: "no-store", signal: stop.signal });
-    stop.abort();
-    if (reply.status !== 200) return;
-    count("no_ranges");
-    warn("The server of this video does not send parts of it: jumping may be slow or fail. Mark only what you see under the playhead, or report a problem.");
+    return (await fetch(url, { headers: { Range: "bytes=0-1" }, cache: "no-store", signal: stop.signal })).status;
   } catch {
-    // Not ours to read: the seeks themselves will tell.
+    return 0;
+  } finally {
+    stop.abort();
   }
 }
+
+// Without an answer in parts (206) seeks land at the beginning, while the browser says that all is well.
+async function checkParts(url) {
+  if (await askServer(url) !== 200) return;
+  count("no_ranges");
+  warn("The server of this video does not send parts of it: jumping may be slow or fail. Mark only what you see under the playhead, or report a problem.");
+}
+
+const tellButton = () => (preview ? [] : [el("button", { class: "primary", onclick: openReport }, "Report a problem")]);
 
 function cannotPlay(reason) {
   broken = true;
   count("media_errors");
-  const again = el("button", { onclick: load }, "Try again");
-  const tell = el("button", { class: "primary", onclick: openReport }, "Report a problem");
-  cover(reason, again, ...(preview ? [] : [tell]));
+  cover(reason, el("button", { onclick: load }, "Try again"), ...tellButton());
   $("live").textContent = reason;
 }
 
 function load() {
   const url = address("mediaUrl");
   clearTimeout(reopening);
-  if (opened) wanted = now();
   broken = false;
   cover("Loading the video…");
   if (!url) return cannotPlay("This page was opened without the address of a video.");
@@ -209,17 +213,24 @@ function load() {
   video.load();
 }
 
-video.addEventListener("error", () => {
+// Where the connection broke, the page waits a little and opens the video again where it was.
+function reopen() {
+  const wait = 2 ** breaks++;
+  count("media_breaks");
+  const text = `The connection to the video broke. What you have marked is safe. Trying again in ${wait} s…`;
+  cover(text, el("button", { onclick: load }, "Try now"), ...tellButton());
+  $("live").textContent = text;
+  reopening = setTimeout(load, wait * 1000);
+}
+
+video.addEventListener("error", async () => {
   const code = video.error ? video.error.code : 0;
-  if (opened && breaks < 5 && code !== 3) {
-    const wait = 2 ** breaks++;
-    wanted = now();
-    broken = true;
-    count("media_breaks");
-    reopening = setTimeout(load, wait * 1000);
-    const text = `The connection to the video broke. What you have marked is safe. Trying again in ${wait} s…`;
-    $("live").textContent = text;
-    return cover(text, el("button", { onclick: load }, "Try now"));
+  wanted = now();
+  broken = true;
+  if (breaks < (opened ? 5 : 3)) {
+    if (code === 2) return reopen();
+    const status = code === 4 ? await askServer(address("mediaUrl")) : 206;
+    if (status === 0 || status >= 500) return reopen();
   }
   cannotPlay(
     code === 2 ? "The connection broke while the video was loading. What you have marked is safe."

@@ -3,41 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
 
+from benchmarks.annotator import drag, drag_handle, enter, place, press, times, wait_for
 from kloc.crowd.page import render
 
 pytestmark = pytest.mark.browser
 FRAME = 1 / 25
-
-
-def enter(tab: Any, address: str) -> Any:
-    """Open the shell; returns the task's frame once its video can be played."""
-    tab.goto(address)
-    frame = tab.frame("task")
-    frame.wait_for_selector("#cover", state="hidden")
-    return frame
-
-
-def press(tab: Any, *keys: str) -> None:
-    for key in keys:
-        tab.keyboard.press(key)
-
-
-def times(frame: Any) -> list[tuple[float, float]]:
-    """The list's times, seconds; every video here is shorter than a minute."""
-    rows = frame.locator("#list li").all()
-    return [tuple(float(row.locator(f".{e}").input_value().split(":")[1]) for e in ("start", "end")) for row in rows]
-
-
-def wait_for(tab: Any, condition: Any) -> None:
-    patience = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < patience, "it did not happen within 30 s"
-        tab.wait_for_timeout(20)
 
 
 def finish(tab: Any, frame: Any, server: Any) -> dict[str, Any]:
@@ -62,15 +36,10 @@ def test_a_worker_marks_three_segments_and_the_answer_arrives_once(tab: Any, ser
     press(tab, *["Shift+ArrowRight"] * 2, "[", *["Shift+ArrowRight"] * 2, "]")
     assert times(frame) == [(1.12, 2.16), (4.12, 6.16)]
     # The third by dragging across the empty lane, 8 s to 9.5 s.
-    lane = frame.locator("#lane").bounding_box()
-
     def at(seconds: float) -> tuple[float, float]:
-        return lane["x"] + lane["width"] * seconds / 12, lane["y"] + lane["height"] / 2
+        return place(frame, seconds, 12)
 
-    tab.mouse.move(*at(8))
-    tab.mouse.down()
-    tab.mouse.move(*at(9.5), steps=4)
-    tab.mouse.up()
+    drag(tab, at(8), at(9.5))
     third = times(frame)[2]
     assert third == pytest.approx((8, 9.5), abs=FRAME)
 
@@ -81,11 +50,7 @@ def test_a_worker_marks_three_segments_and_the_answer_arrives_once(tab: Any, ser
 
     # Its end handle to 10.5 s; then its start past its end: the edges swap.
     tab.mouse.click(*at(8.7))
-    box = frame.locator(".bar.on .handle[data-edge=end]").bounding_box()
-    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + 10)
-    tab.mouse.down()
-    tab.mouse.move(at(10.5)[0], box["y"] + 10, steps=4)
-    tab.mouse.up()
+    drag_handle(tab, frame, "end", at(10.5))
     assert times(frame)[2] == pytest.approx((third[0], 10.5), abs=2 * FRAME)
     # By number, and a segment of less than a frame is refused.
     end = frame.locator("#list li.on .end")
