@@ -5,6 +5,7 @@ Amazon's own service is gone; ``kloc crowd serve`` and other compatible endpoint
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import httpx
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from kloc.errors import CrowdError, UsageError
@@ -48,8 +49,10 @@ _ADVICE = {
     "InvalidMaximumAssignmentsIncrease": "a HIT below 10 assignments cannot grow to 10 or more; publish it anew",
 }
 
-_MAX_TRIES = 6
-_SLOWEST_WAIT_S = 8.0
+#: How often a request is sent at most: to an endpoint that asks for patience, to one that fails or does not answer.
+_THROTTLED, _FAILED = 12, 8
+#: Waits double from the first to the slowest; a third of all requests throttled still costs a campaign seconds only.
+_FIRST_WAIT_S, _SLOWEST_WAIT_S = 0.05, 8.0
 
 
 class RefusedError(CrowdError):
@@ -84,7 +87,8 @@ def make_client(
     if endpoint_url is not None and urlsplit(endpoint_url).scheme not in ("http", "https"):
         raise UsageError(f"crowd endpoint {endpoint_url!r}: not an http(s) URL, e.g. http://127.0.0.1:8765")
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": 5},
+        # :func:`call` repeats, and knows what throttling looks like here. boto3 would wait a second and more each time.
+        retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=10,
         read_timeout=read_timeout_s,
         user_agent_extra="kloc",
@@ -121,29 +125,31 @@ def _is_amazon(url: str) -> bool:
 def call(about: str, operation: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Call one operation of a client; ``about`` names in errors what it was for, e.g. ``"video v1"``.
 
-    boto3 repeats what failed on the way by itself; a refusal that means throttling is repeated here, after a
-    jittered wait. Raises :class:`RefusedError` where the endpoint says no and :class:`UnreachableError` where no
-    answer came.
+    What was throttled, failed at the endpoint or was lost on the way is sent again after a jittered wait: every
+    operation either carries a token or does no harm twice. Raises :class:`RefusedError` where the endpoint says no and
+    :class:`UnreachableError` where no answer came.
     """
     jitter = random.SystemRandom()
-    for attempt in range(_MAX_TRIES):
+    throttled = failed = 0
+    for attempt in itertools.count():
         try:
             return operation(*args, **kwargs)
-        except ClientError as error:
-            if attempt + 1 < _MAX_TRIES and _is_throttling(error):
-                time.sleep(jitter.uniform(0.1, 1.0) * min(0.25 * 2**attempt, _SLOWEST_WAIT_S))
-                continue
-            raise _translate(about, error) from None
         except NoCredentialsError:
             raise UsageError(
                 "no keys for the crowd endpoint: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to those that "
                 "`kloc crowd serve` shows, or use a profile (AWS_PROFILE)"
             ) from None
-        except BotoConnectionError as error:
-            raise UnreachableError(f"{about}: {_one_line(error)}; is the endpoint running?") from None
-        except BotoCoreError as error:
-            raise CrowdError(f"{about}: {_one_line(error)}") from None
-    raise AssertionError("unreachable: the last attempt returns or raises")
+        except (ClientError, BotoCoreError) as error:
+            if _is_throttling(error):
+                throttled += 1
+            elif _is_failure(error):
+                failed += 1
+            else:
+                raise _translate(about, error) from None
+            if throttled == _THROTTLED or failed == _FAILED:
+                raise _translate(about, error) from None
+        time.sleep(jitter.uniform(0.0, min(_FIRST_WAIT_S * 2**attempt, _SLOWEST_WAIT_S)))
+    raise AssertionError("unreachable: the loop ends by an answer or an error")
 
 
 def pages(about: str, client: MTurkClient, operation: str, key: str, **arguments: Any) -> Iterator[Any]:
@@ -183,16 +189,23 @@ def problem_reports(client: MTurkClient, after: int = 0) -> list[dict[str, Any]]
         if credentials is None:
             raise UsageError("no keys for the crowd endpoint: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
         SigV4Auth(credentials, "mturk-requester", client.meta.region_name).add_auth(request)
-        try:
-            reply = httpx.get(url, headers=dict(request.headers.items()), timeout=30.0)
-        except httpx.HTTPError as error:
-            raise UnreachableError(f"problem reports: {_one_line(error)}; is the endpoint running?") from None
-        if reply.status_code >= 500:
-            raise UnreachableError(f"problem reports: the endpoint failed ({reply.status_code}); try again later")
+        reply = call("problem reports", _get, url, dict(request.headers.items()))
         page = [report for report in _reports_in(reply) if report["Id"] > last]
         found += page
         if not page:
             return found
+
+
+def _get(url: str, headers: dict[str, str]) -> httpx.Response:
+    """A request beside the protocol that fails in botocore's words, so that :func:`call` repeats it like the others."""
+    try:
+        reply = httpx.get(url, headers=headers, timeout=30.0)
+    except httpx.HTTPError as error:
+        raise HTTPClientError(error=error) from None
+    if reply.status_code == 429 or reply.status_code >= 500:
+        said: Any = {"Error": {"Code": reply.reason_phrase}, "ResponseMetadata": {"HTTPStatusCode": reply.status_code}}
+        raise ClientError(said, "GET")
+    return reply
 
 
 def _reports_in(reply: httpx.Response) -> list[dict[str, Any]]:
@@ -205,21 +218,37 @@ def _reports_in(reply: httpx.Response) -> list[dict[str, Any]]:
     return [one for one in listed if isinstance(one, dict) and type(one.get("Id")) is int] if listed else []
 
 
-def _is_throttling(error: ClientError) -> bool:
+def _is_throttling(error: ClientError | BotoCoreError) -> bool:
+    if not isinstance(error, ClientError):
+        return False
     body: dict[str, Any] = dict(error.response)
-    said = f"{body.get('TurkErrorCode', '')} {body.get('Error', {}).get('Message', '')}"
-    return error.response["Error"]["Code"] == "RequestError" and (
-        "throttl" in said.lower() or "rate exceeded" in said.lower()
-    )
+    code, message = error.response["Error"]["Code"], body.get("Error", {}).get("Message", "")
+    said = f"{code} {body.get('TurkErrorCode', '')} {message}".lower()
+    return _status(error) in (429, 503) or any(word in said for word in ("throttl", "rate exceeded", "toomanyrequests"))
 
 
-def _translate(about: str, error: ClientError) -> CrowdError:
+def _is_failure(error: ClientError | BotoCoreError) -> bool:
+    """Whether nobody knows if the endpoint has acted."""
+    if isinstance(error, ClientError):
+        return _status(error) >= 500
+    return isinstance(error, BotoConnectionError | HTTPClientError)
+
+
+def _status(error: ClientError) -> int:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status if isinstance(status, int) else 0
+
+
+def _translate(about: str, error: ClientError | BotoCoreError) -> CrowdError:
+    if not isinstance(error, ClientError):
+        if _is_failure(error):
+            return UnreachableError(f"{about}: {_one_line(error)}; is the endpoint running?")
+        return CrowdError(f"{about}: {_one_line(error)}")
     body: dict[str, Any] = dict(error.response)
     code = str(body.get("TurkErrorCode") or body.get("Error", {}).get("Code", "unknown")).rsplit(".", 1)[-1]
     advice = next((text for name, text in _ADVICE.items() if name.lower() == code.lower()), None)
     message = body.get("Error", {}).get("Message") or body.get("Message") or "no reason given"
-    status = body.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if isinstance(status, int) and status >= 500:
+    if _status(error) >= 500:
         return UnreachableError(f"{about}: the endpoint failed ({code}): {_one_line(message)}; try again later")
     return RefusedError(f"{about}: {code}: {advice or _one_line(message)}", code)
 
