@@ -179,6 +179,11 @@ def _answer(text: str, start: float, end: float, media_start: float, classes: Co
     )
 
 
+def storable(text: str) -> str:
+    """``text`` as both databases can keep it: NUL and lone surrogates become visible escapes, all else stays."""
+    return re.sub("[\x00\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def is_report(problem: str | None) -> bool:
     """Whether an answer's problem is what its worker reported about the task."""
     return problem is not None and problem.startswith(REPORTED)

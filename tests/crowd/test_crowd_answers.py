@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kloc.crowd.answers import ANSWERS_NAMESPACE, Marked, ParsedAnswer, is_report, parse
-from kloc.crowd.ingest import storable
+from kloc.crowd.answers import ANSWERS_NAMESPACE, Marked, ParsedAnswer, is_report, parse, storable
 
 BOUNDS = {"start": 5.0, "end": 65.0, "media_start": 5.0, "classes": {"jump", "run"}}
 GOOD: dict[str, Any] = {
