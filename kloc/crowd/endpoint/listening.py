@@ -30,6 +30,8 @@ class Server(uvicorn.Server):
                 log_level="critical",
                 access_log=False,
                 server_header=False,
+                # uvicorn would believe X-Forwarded-* of whoever calls from this machine; we do where told to.
+                proxy_headers=False,
                 ws="none",
                 lifespan="on",
                 # Longer than clients keep idle connections: a request never meets a closing one.
