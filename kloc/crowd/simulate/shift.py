@@ -1,179 +1,26 @@
-"""Simulated workers: what they answer is a pure function here, how they hand it in goes through HTTP like a browser.
-
-Who answers which item, and the answer itself, depend on (seed, item, worker) alone: never on the clock, the order of
-arrival, or on how often the simulation was interrupted.
-"""
+"""Simulated workers hand in their answers through HTTP, as a browser does: pages, ranges of media, forms."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 
 import httpx
-import numpy as np
 
+from kloc.crowd.simulate.workers import SimulatedWorker, simulated_answer
 from kloc.errors import CrowdError, UsageError
 from kloc.records import Annotation, Instance
 from kloc.seeds import generator
 
-#: No simulated segment is shorter (seconds).
-SHORTEST_S = 0.1
 #: Seconds between two looks at the open tasks while there is nothing to do.
 POLL_S = 0.5
 #: A worker's list of open tasks may be cut off at this length.
 LISTED = 100
 
 _TRIES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class SimulatedWorker:
-    """One worker's habits. Probabilities are per instance unless said otherwise.
-
-    miss: overlooks it. false_alarms: segments marked per answer where nothing is (a Poisson mean).
-    bias, spread: systematic and random error of a boundary, in units of 0.5 s + 0.1 x the instance's duration.
-    merge: takes two neighbours for one. split: takes one for two. confusion: names another class that was asked.
-    laziness: probability per answer of marking the first instance only, half watched. spammer: does not look at all.
-    pace: seconds of work per second of video.
-    """
-
-    name: str
-    miss: float = 0.05
-    false_alarms: float = 0.05
-    bias: float = 0.0
-    spread: float = 0.3
-    merge: float = 0.02
-    split: float = 0.02
-    confusion: float = 0.02
-    laziness: float = 0.02
-    spammer: bool = False
-    pace: float = 1.5
-
-    def __post_init__(self) -> None:
-        for key in ("miss", "merge", "split", "confusion", "laziness"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise UsageError(f"simulated worker {self.name!r}: {key} {getattr(self, key)} is not a probability")
-        if min(self.false_alarms, self.spread, self.pace) < 0:
-            raise UsageError(f"simulated worker {self.name!r}: false_alarms, spread and pace are not below 0")
-
-    def answer(
-        self, duration: float, truth: Sequence[Instance], classes: Sequence[str], rng: np.random.Generator
-    ) -> dict[str, Any]:
-        """The answer's JSON for media of ``duration`` seconds; ``truth`` in media seconds.
-
-        The worker knows nothing of classes that were not asked about.
-        """
-        asked = sorted(i for i in truth if i.label in classes and i.end > 0 and i.start < duration)
-        spent = (10.0 + self.pace * duration + 4.0 * len(asked)) * float(rng.lognormal(0.0, 0.2))
-        watched = [[0.0, round(duration, 3)]]
-        if self.spammer:
-            segments = _spam(duration, classes, rng)
-            spent, watched = 0.1 * duration, [[0.0, round(0.1 * duration, 3)]]
-        else:
-            if rng.random() < self.laziness:
-                asked = asked[:1]
-                spent, watched = 0.4 * spent, [[0.0, round(0.5 * duration, 3)]]
-            segments = self._honest(duration, asked, classes, rng)
-        marked = sorted({_fit(s, duration) for s in segments})
-        return {
-            "version": 1,
-            "segments": [{"label": s.label, "start": s.start, "end": s.end} for s in marked],
-            "none": not marked,
-            "seconds_spent": round(spent, 1),
-            "watched": watched,
-            "guideline": "",
-            "prefilled": False,
-        }
-
-    def _honest(
-        self, duration: float, truth: Sequence[Instance], classes: Sequence[str], rng: np.random.Generator
-    ) -> list[Instance]:
-        seen = [i for i in truth if rng.random() >= self.miss]
-        seen = _merged(seen, self.merge, rng)
-        marked: list[Instance] = []
-        for instance in seen:
-            label = instance.label
-            others = sorted(set(classes) - {label})
-            if others and rng.random() < self.confusion:
-                label = others[int(rng.integers(len(others)))]
-            parts = [(instance.start, instance.end)]
-            if rng.random() < self.split:
-                cut = instance.start + instance.duration * float(rng.uniform(0.3, 0.7))
-                parts = [(instance.start, cut), (cut, instance.end)]
-            unit = 0.5 + 0.1 * instance.duration
-            for start, end in parts:
-                low, high = rng.normal(self.bias, self.spread, 2) * unit
-                marked.append(Instance(start + float(low), end + float(high), label))
-        for _ in range(int(rng.poisson(self.false_alarms))):
-            length = duration * float(rng.uniform(0.05, 0.3))
-            start = float(rng.uniform(0, duration - length))
-            marked.append(Instance(start, start + length, classes[int(rng.integers(len(classes)))]))
-        return marked
-
-
-def default_crew(seed: int, n: int) -> tuple[SimulatedWorker, ...]:
-    """``n`` workers of different skill; the last one of four or more is a spammer."""
-    crew = []
-    for index in range(n):
-        rng = generator(seed, "crew", index)
-        crew.append(
-            SimulatedWorker(
-                name=f"simulated-{index + 1:02d}",
-                miss=round(float(rng.beta(2, 16)), 3),
-                false_alarms=round(float(rng.gamma(2, 0.05)), 3),
-                bias=round(float(rng.normal(0, 0.1)), 3),
-                spread=round(float(rng.uniform(0.15, 0.7)), 3),
-                merge=round(float(rng.uniform(0, 0.08)), 3),
-                split=round(float(rng.uniform(0, 0.08)), 3),
-                confusion=round(float(rng.uniform(0, 0.05)), 3),
-                laziness=round(float(rng.beta(1, 20)), 3),
-                spammer=n >= 4 and index == n - 1,
-                pace=round(float(rng.uniform(1.1, 2.5)), 2),
-            )
-        )
-    return tuple(crew)
-
-
-def simulated_answer(
-    worker: SimulatedWorker,
-    seed: int,
-    item_key: str,
-    duration: float,
-    truth: Sequence[Instance],
-    classes: Sequence[str],
-) -> dict[str, Any]:
-    """The one answer this worker gives to this item under this seed; ``truth`` in media seconds."""
-    return worker.answer(duration, truth, classes, generator(seed, "answer", item_key, worker.name))
-
-
-def _spam(duration: float, classes: Sequence[str], rng: np.random.Generator) -> list[Instance]:
-    label = classes[int(rng.integers(len(classes)))]
-    if rng.random() < 0.5:
-        return [Instance(0.0, duration, label)]
-    start, end = sorted(rng.uniform(0, duration, 2))
-    return [Instance(float(start), float(end), label)]
-
-
-def _merged(instances: Sequence[Instance], probability: float, rng: np.random.Generator) -> list[Instance]:
-    merged: list[Instance] = []
-    for instance in instances:
-        if merged and merged[-1].label == instance.label and rng.random() < probability:
-            merged[-1] = Instance(merged[-1].start, max(merged[-1].end, instance.end), instance.label)
-        else:
-            merged.append(instance)
-    return merged
-
-
-def _fit(segment: Instance, duration: float) -> Instance:
-    """Inside the media, not shorter than :data:`SHORTEST_S`, to the millisecond."""
-    shortest = min(SHORTEST_S, duration)
-    start = min(max(segment.start, 0.0), duration - shortest)
-    end = min(max(segment.end, start + shortest), duration)
-    return Instance(round(start, 3), round(end, 3), segment.label)
 
 
 def work(
