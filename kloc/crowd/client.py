@@ -6,9 +6,11 @@ Amazon's own service is gone; ``kloc crowd serve`` and other compatible endpoint
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
@@ -19,7 +21,7 @@ import httpx
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, HTTPClientError, NoCredentialsError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from kloc.errors import CrowdError, UsageError
@@ -106,7 +108,19 @@ def make_client(
         raise UsageError(f"crowd endpoint {endpoint_url!r}: {_one_line(error)}") from None
     if not i_know_mturk_is_closed and _is_amazon(client.meta.endpoint_url):
         raise UsageError(CLOSED)
+    client.meta.events.register("before-parse.mturk", partial(_refuse_torn, client.meta.endpoint_url))
     return client
+
+
+def _refuse_torn(endpoint_url: str, response_dict: dict[str, Any], **_: Any) -> None:
+    """Take no answer that broke off on its way: botocore reads one as an empty one, a list of nothing."""
+    body, length = response_dict["body"], response_dict["headers"].get("content-length")
+    try:
+        whole = json.loads(body) is not None if length is None else int(length) == len(body)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ConnectionClosedError(endpoint_url=endpoint_url)
 
 
 def _session() -> botocore.session.Session:

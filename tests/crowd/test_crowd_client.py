@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -141,6 +142,30 @@ def test_a_failing_endpoint_leaves_open_whether_it_acted(scripted: Any) -> None:
     with pytest.raises(UnreachableError, match=r"the endpoint failed \(ServiceFault\): oh; try again later"):
         call("x", client.get_account_balance)
     assert len(scripted.seen) == 8
+
+
+@pytest.mark.parametrize("length", [len("HTTP/1.1 200 OK\r\n"), -20])
+def test_an_answer_that_breaks_off_is_no_empty_list(length: int) -> None:
+    body = '{"HITs": [{"HITId": "A"}], "NumResults": 1}'
+    whole = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
+    answers = [whole[:length], whole]
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for answer in answers:
+                connection, _ = listening.accept()
+                with connection, connection.makefile("rb") as stream:
+                    lines = list(iter(stream.readline, b"\r\n"))
+                    stream.read(
+                        next(int(line.split(b":")[1]) for line in lines if line.lower().startswith(b"content-l"))
+                    )
+                    connection.sendall(answer.encode())
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        client = make_client("http://{}:{}".format(*listening.getsockname()), **KEYS)
+        assert [hit["HITId"] for hit in pages("x", client, "list_hits", "HITs")] == ["A"]
+        thread.join()
 
 
 def test_all_pages_are_read_and_a_repeated_token_is_noticed(scripted: Any) -> None:
