@@ -63,8 +63,8 @@ def _steady(n: int, rate: Fraction, start: float = 0.0) -> NDArray[np.float64]:
 
 
 def _uneven(n: int, start: float = 0.0) -> NDArray[np.float64]:
-    """What a phone or a screen recorder writes: 30 frames a second with gaps of up to half a second."""
-    gaps = np.array([1, 1, 2, 1, 3, 1, 1, 15, 1, 2, 1, 6])[np.arange(n - 1) % 12] / 30
+    """What a phone or a screen recorder writes: about 30 frames a second, with gaps of up to half a second."""
+    gaps = np.array([33, 41, 33, 50, 37, 100, 33, 500, 45, 33, 67, 200])[np.arange(n - 1) % 12] / 1000
     return start + np.concatenate([[0.0], np.cumsum(gaps)])
 
 

@@ -182,11 +182,22 @@ async function askServer(url) {
   }
 }
 
-// Without an answer in parts (206) seeks land at the beginning, while the browser says that all is well.
+// Without an answer in parts (206) seeks land at the beginning, while the browser says that all is well. Such a
+// video is loaded whole, and played from memory.
 async function checkParts(url) {
   if (await askServer(url) !== 200) return;
   count("no_ranges");
-  warn("The server of this video does not send parts of it: jumping may be slow or fail. Mark only what you see under the playhead, or report a problem.");
+  warn("The server of this video does not send parts of it, so the whole video is loading. Until then jumping fails: mark only what you see under the playhead.");
+  try {
+    const whole = await (await fetch(url)).blob();
+    wanted = now();
+    scout = null;
+    video.src = URL.createObjectURL(whole);
+    $("alert").hidden = true;
+    say("The whole video is loaded.");
+  } catch {
+    // The warning stands.
+  }
 }
 
 const tellButton = () => (preview ? [] : [el("button", { class: "primary", onclick: openReport }, "Report a problem")]);

@@ -82,6 +82,15 @@ class WorkServer:
     #: How the next POSTs fail before one is accepted: an HTTP status, or 0 for a closed connection.
     failures: list[int] = field(default_factory=list)
     posts: int = 0
+    reports: list[Any] = field(default_factory=list)
+    #: What a graded answer gets back.
+    grade: dict[str, Any] | None = None
+    #: Whether parts of the video can be asked for.
+    ranges: bool = True
+    #: Whether a script, too, may fetch the video (a player always may).
+    whole: bool = True
+    #: Requests for the video end without an answer.
+    media_down: bool = False
     share: bool = True
     base: str = ""
 
@@ -137,6 +146,10 @@ def _handler(server: WorkServer) -> type[BaseHTTPRequestHandler]:
             if self.command != "HEAD":
                 self.wfile.write(body)
 
+        def drop(self) -> None:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+
         def body(self) -> bytes:
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
@@ -168,8 +181,12 @@ def _handler(server: WorkServer) -> type[BaseHTTPRequestHandler]:
 
         def media(self) -> None:
             wanted = self.headers.get("Range")
-            if not wanted:
-                self.reply(200, server.video, "video/mp4", Accept_Ranges="bytes")
+            by_script = not wanted and self.headers.get("Sec-Fetch-Mode") == "cors"
+            if server.media_down or (by_script and not server.whole):
+                self.drop()
+                return
+            if not wanted or not server.ranges:
+                self.reply(200, server.video, "video/mp4")
                 return
             first, last = wanted.removeprefix("bytes=").split("-")
             start, end = int(first), min(int(last) if last else len(server.video) - 1, len(server.video) - 1)
@@ -181,17 +198,25 @@ def _handler(server: WorkServer) -> type[BaseHTTPRequestHandler]:
             self.reply(200, b"{}", "application/json")
 
         def do_POST(self) -> None:
-            sent = {key: values[0] for key, values in parse_qs(self.body().decode()).items()}
+            body = self.body().decode()
+            if self.path.startswith("/report/"):
+                failure = server.failures.pop(0) if server.failures else 200
+                server.reports += [json.loads(body)] if failure == 200 else []
+                self.reply(failure, b'{"status": "returned"}', "application/json")
+                return
+            sent = {key: values[0] for key, values in parse_qs(body).items()}
             assert self.path == "/mturk/externalSubmit"
             server.posts += 1
             failure = server.failures.pop(0) if server.failures else None
             if failure == 0:
-                self.close_connection = True
-                self.connection.shutdown(socket.SHUT_RDWR)
+                self.drop()
             elif failure is not None:
                 self.reply(failure, b'{"message": "The assignment has expired"}', "application/json")
             else:
                 server.answers.append(sent)
+                if server.grade is not None:
+                    self.reply(200, json.dumps(server.grade).encode(), "application/json")
+                    return
                 self.reply(200, b"<p id=plain>Received</p>", "text/html")
 
     return Handler
@@ -212,13 +237,26 @@ def server(tiny_video: bytes, task: dict[str, Any]) -> Iterator[WorkServer]:
 
 
 @pytest.fixture
-def tab(chromium: Any) -> Iterator[Any]:
-    """A fresh 1280x720 tab that fails the test if any script of the page threw."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 720})
-    page = context.new_page()
+def make_tab(chromium: Any) -> Iterator[Any]:
+    """Fresh tabs, 1280x720 or as asked for; the test fails if any script of a page threw."""
+    contexts: list[Any] = []
     errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.set_default_timeout(30_000)
-    yield page
-    context.close()
+
+    def make(**options: Any) -> Any:
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 720}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.set_default_timeout(30_000)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
     assert errors == []
+
+
+@pytest.fixture
+def tab(make_tab: Any) -> Any:
+    """One fresh tab of a laptop's size."""
+    return make_tab()

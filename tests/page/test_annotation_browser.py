@@ -35,6 +35,7 @@ def test_a_worker_marks_three_segments_and_the_answer_arrives_once(tab: Any, ser
     # Past the chosen segment, "[" opens the next one; "]" closes it.
     press(tab, *["Shift+ArrowRight"] * 2, "[", *["Shift+ArrowRight"] * 2, "]")
     assert times(frame) == [(1.12, 2.16), (4.12, 6.16)]
+
     # The third by dragging across the empty lane, 8 s to 9.5 s.
     def at(seconds: float) -> tuple[float, float]:
         return place(frame, seconds, 12)
