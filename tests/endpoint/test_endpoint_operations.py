@@ -133,8 +133,8 @@ def test_what_is_not_supported_says_so(endpoint: Endpoint) -> None:
     layout = hit_values(Question=None, HITLayoutId="ABC")
     assert code(lambda: mturk.create_hit(**layout)) == "AWS.MechanicalTurk.UnsupportedParameter"
     masters = {"QualificationTypeId": "2F1QJWKUDD8XADTFD2Q0G6UTO95ALH", "Comparator": "Exists"}
-    missing = "AWS.MechanicalTurk.QualificationTypeDoesNotExist"
-    assert code(lambda: mturk.create_hit(**hit_values(QualificationRequirements=[masters]))) == missing
+    refused = "AWS.MechanicalTurk.UnsupportedParameter"
+    assert code(lambda: mturk.create_hit(**hit_values(QualificationRequirements=[masters]))) == refused
     assert mturk.list_hits()["NumResults"] == 0
 
 

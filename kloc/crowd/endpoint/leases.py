@@ -8,7 +8,7 @@ from typing import Literal
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from kloc.crowd.endpoint import hits
+from kloc.crowd.endpoint import hits, standing
 from kloc.crowd.endpoint.faults import Refusal
 from kloc.crowd.endpoint.ids import new_id
 from kloc.crowd.endpoint.qualifications import qualifies
@@ -29,11 +29,12 @@ def accept(session: Session, hit_id: str, worker: Worker, now: float) -> Assignm
     """Give ``worker`` a lease on the HIT, or the one they hold already.
 
     A worker who returned the HIT or let the lease run out gets the same assignment again, draft included.
-    Raises :class:`Refusal` (404 unknown, 403 not qualified, 409 no place, closed or already handed in).
+    Raises :class:`Refusal` (404 unknown, 403 blocked or not qualified, 409 no place, closed or already handed in).
     """
     hit = hits.lock(session, hit_id)
     if hit is None or hit.disposed:
         raise Refusal(HTTPStatus.NOT_FOUND, "This task does not exist any more.")
+    standing.require(session, worker.id)
     held = session.scalar(
         select(Assignment).where(Assignment.hit_id == hit_id, Assignment.worker_id == worker.id).with_for_update()
     )
@@ -83,8 +84,7 @@ def submit(session: Session, assignment_id: str, answer: str, now: float) -> Lit
         raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
     if assignment.status in HANDED_IN:
         return "again"
-    if session.get_one(Worker, assignment.worker_id).revoked is not None:
-        raise Refusal(HTTPStatus.FORBIDDEN, "Your access has been withdrawn; please ask the person who gave it to you.")
+    standing.require(session, assignment.worker_id)
     hit = session.get_one(Hit, assignment.hit_id)
     if assignment.status != ACCEPTED or assignment.deadline <= now:
         try:

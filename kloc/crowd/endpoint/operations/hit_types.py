@@ -36,7 +36,7 @@ def hit_type(call: Call) -> HitType:
         "reward": parameters.cents("Reward"),
         "assignment_duration": parameters.integer("AssignmentDurationInSeconds", 30, YEAR),
         "auto_approval_delay": parameters.integer("AutoApprovalDelayInSeconds", 0, AUTO_APPROVAL, AUTO_APPROVAL),
-        "qualification_requirements": validated(parameters.items("QualificationRequirements")),
+        "qualification_requirements": validated(call.session, parameters.items("QualificationRequirements")),
     }
     fingerprint = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     found = call.session.scalar(select(HitType).where(HitType.fingerprint == fingerprint))
