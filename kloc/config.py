@@ -108,6 +108,15 @@ class TaskConfig(_Section):
         default_factory=dict,
         description='One sentence per class, e.g. {"High jump" = "From the take-off to the landing."}.',
     )
+    start_rules: dict[str, str] = Field(
+        default_factory=dict,
+        description='When each class starts, e.g. {"High jump" = "The first foot leaves the ground."}.',
+    )
+    end_rules: dict[str, str] = Field(default_factory=dict, description="When each class ends.")
+    examples: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description='Clips that show a class, of videos of the workspace, e.g. {"High jump" = ["VIDEO@12.0-15.5"]}.',
+    )
     labels_are_complete: bool = Field(
         False,
         description="true: a video's labels name every class in it, so all others are known to be absent. "
@@ -121,6 +130,23 @@ class TaskConfig(_Section):
     )
     lifetime_days: float = Field(30.0, gt=0, le=365, description="How long tasks stay open.")
     contact: str = Field("", description="Whom workers can write to.")
+    gate: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="So many of the gold videos (`kloc crowd gold`) are practice that workers pass first.",
+    )
+    gate_score: int = Field(80, ge=0, le=100, description="What has to be reached in each, in percent.")
+    gold_per_round: int = Field(
+        0, ge=0, description="So many of the other gold videos are hidden among a round's tasks, to judge workers."
+    )
+    prefill_share: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="With `kloc publish-hits --prefill`: the share of videos that get proposals, drawn at random; "
+        "below 1 `kloc stats` can compare answers with and without.",
+    )
 
 
 class CrowdConfig(_Section):
@@ -139,6 +165,33 @@ class CrowdConfig(_Section):
         "", pattern=r"^(\d+(\.\d{1,2})?)?$", description='Cap in dollars that nothing exceeds; "" is no cap.'
     )
     fee_percent: float = Field(0.0, ge=0, description="The endpoint's fee on every reward (kloc's own takes none).")
+    approve: Literal["readable", "quality", "manual"] = Field(
+        "readable",
+        description='"readable" pays every answer that can be read; "quality" does too, but turns down proven spam; '
+        '"manual" leaves everything to you (`kloc review`).',
+    )
+    grace_hours: float = Field(
+        0.0, ge=0, le=672, description="Nothing is approved or rejected by kloc sooner after it was handed in."
+    )
+    auto_approve_days: float = Field(
+        7.0, ge=0, le=30, description="What nobody has decided on by then is approved by the endpoint."
+    )
+    extra_answers: int = Field(
+        1,
+        ge=0,
+        le=10,
+        description="A video whose outcome is in doubt gets so many more answers at most, while max_spend lasts; "
+        "without max_spend only where answers cost nothing.",
+    )
+    bonus: str = Field(
+        "0", pattern=r"^\d+(\.\d{1,2})?$", description="Dollars on top of each answer of workers whose quality is high."
+    )
+    bonus_quality: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="How high: F1 on gold videos, or with the other workers where there is too little gold.",
+    )
     consolidation: Literal["em", "median"] = Field(
         "em", description='"em" weighs workers by their reliability; "median" is plain cluster and median.'
     )

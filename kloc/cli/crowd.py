@@ -1,4 +1,4 @@
-"""crowd serve, crowd invite, publish-hits, ingest: what people do."""
+"""crowd serve, invite, workers, revoke: the endpoint and its people."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from kloc.cli import campaign
 from kloc.cli.console import JsonOption, WorkspaceOption, console, run_stage
 from kloc.cli.pool import PANEL
 
@@ -24,8 +25,7 @@ def register(app: typer.Typer) -> None:
     _crowd.command("workers")(workers)
     _crowd.command("revoke")(revoke)
     app.add_typer(_crowd, name="crowd", rich_help_panel=PANEL)
-    app.command("publish-hits", rich_help_panel=PANEL)(publish_hits)
-    app.command("ingest", rich_help_panel=PANEL)(ingest)
+    campaign.register(app, _crowd)
 
 
 def serve(
@@ -87,33 +87,3 @@ def revoke(
     from kloc.pipeline import serving
 
     run_stage(workspace, as_json, lambda w, r: serving.revoke(w, names))
-
-
-def publish_hits(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would cost.")] = False,
-    max_spend: Annotated[str, typer.Option(help="Cap in dollars for the whole campaign, e.g. 120.00.")] = "",
-    closed: Annotated[
-        bool, typer.Option("--i-know-mturk-is-closed", help="Call an amazonaws.com endpoint all the same.")
-    ] = False,
-    workspace: WorkspaceOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Publish the selected videos as HITs."""
-    from kloc.pipeline import crowd
-
-    run_stage(
-        workspace,
-        as_json,
-        lambda w, r: crowd.publish(w, dry_run=dry_run, max_spend=max_spend or None, allow_amazon=closed, reporter=r),
-    )
-
-
-def ingest(
-    watch: Annotated[bool, typer.Option("--watch", help="Keep looking for answers until all are in.")] = False,
-    workspace: WorkspaceOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Collect answers and consolidate them."""
-    from kloc.pipeline import crowd
-
-    run_stage(workspace, as_json, lambda w, r: crowd.ingest(w, watch=watch, reporter=r))

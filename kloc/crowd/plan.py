@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from kloc.crowd import money
 from kloc.crowd.question import guideline_content, guideline_version, html_question
@@ -32,6 +32,21 @@ class PublishItem:
     media_type: str = "video/mp4"
     round: int | None = None
     prefill: tuple[Mapping[str, Any], ...] = ()
+    purpose: Literal["task", "gold"] = "task"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A clip that shows a class: seconds of the media it is cut from."""
+
+    media_key: str
+    start: float
+    end: float
+    caption: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As the page's task has it."""
+        return {"media_key": self.media_key, "start": self.start, "end": self.end, "caption": self.caption}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,7 @@ class PublishSettings:
     definitions: Mapping[str, str] = field(default_factory=dict)
     start_rules: Mapping[str, str] = field(default_factory=dict)
     end_rules: Mapping[str, str] = field(default_factory=dict)
+    examples: Mapping[str, Sequence[Example]] = field(default_factory=dict)
     description: str = "Watch a video and mark when an action starts and ends."
     keywords: str = "video, annotation, action"
     contact: str = ""
@@ -86,14 +102,21 @@ def annotation_text(campaign: str, round_index: int | None, token: str) -> str:
     return json.dumps({"kloc": 1, "campaign": campaign, "round": round_index, "token": token}, separators=(",", ":"))
 
 
-def task_of(entry: PublishItem, settings: PublishSettings) -> dict[str, Any]:
-    """The page's task for an item (see :func:`kloc.crowd.page.render`)."""
+def class_entries(names: Sequence[str], settings: PublishSettings) -> list[dict[str, Any]]:
+    """What workers are told about each class."""
     classes: list[dict[str, Any]] = []
-    for name in entry.classes:
+    for name in names:
         told: dict[str, Any] = {"name": name, "definition": settings.definitions.get(name, "")}
         told |= {"start_rule": settings.start_rules[name]} if name in settings.start_rules else {}
         told |= {"end_rule": settings.end_rules[name]} if name in settings.end_rules else {}
+        told |= {"examples": [e.to_json() for e in settings.examples[name]]} if settings.examples.get(name) else {}
         classes.append(told)
+    return classes
+
+
+def task_of(entry: PublishItem, settings: PublishSettings) -> dict[str, Any]:
+    """The page's task for an item (see :func:`kloc.crowd.page.render`)."""
+    classes = class_entries(entry.classes, settings)
     content = guideline_content(settings.title, settings.instructions, classes)
     return {
         "version": 1,

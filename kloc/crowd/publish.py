@@ -28,7 +28,17 @@ from kloc.store.tables import HitRow
 if TYPE_CHECKING:
     from mypy_boto3_mturk import MTurkClient
 
-__all__ = ["HitScan", "PublishItem", "PublishReport", "PublishSettings", "mark_created", "mark_failed", "publish"]
+__all__ = [
+    "HitScan",
+    "PublishItem",
+    "PublishReport",
+    "PublishSettings",
+    "check_account",
+    "mark_created",
+    "mark_failed",
+    "place",
+    "publish",
+]
 
 #: The protocol remembers a token for 24 h; an hour is kept for clocks that disagree.
 TOKEN_LIFE_S = 23 * 3600.0
@@ -103,7 +113,7 @@ def publish(
     found = {p.token: hit for p in todo if _needs_search(known.get(p.token), p, now()) and (hit := scan.find(p.token))}
     missing = _missing(store, [plan for plan in todo if plan.token not in found], cost)
     _check_cap(ledger, missing, len(todo), max_spend_mills)
-    _check_account(client, missing)
+    check_account(client, missing)
     hit_type = _hit_type(client, settings)
     todo = _write_intents(store, todo, settings, endpoint, max_spend_mills, now(), found)
     created: list[str] = []
@@ -187,7 +197,8 @@ def _check_cap(ledger: money.Balance, missing: int, count: int, cap: int | None)
         )
 
 
-def _check_account(client: MTurkClient, missing: int) -> None:
+def check_account(client: MTurkClient, missing: int) -> None:
+    """Raise :class:`CrowdError` unless the account holds ``missing`` mills."""
     if missing <= 0:
         return
     answer = call("asking for the account's balance", client.get_account_balance)
@@ -200,14 +211,15 @@ def _check_account(client: MTurkClient, missing: int) -> None:
 
 
 def _check_endpoint(row: HitRow | None, endpoint: str) -> None:
-    if row is not None and row.state == "intended" and _place(row.endpoint) != _place(endpoint):
+    if row is not None and row.state == "intended" and place(row.endpoint) != place(endpoint):
         raise CrowdError(
             f"video {row.video_id!r}: publishing began at {row.endpoint} and may have succeeded there; finish it "
             f"there before you publish at {endpoint}"
         )
 
 
-def _place(endpoint: str) -> str:
+def place(endpoint: str) -> str:
+    """What tells endpoints apart."""
     parts = urlsplit(endpoint)
     # One's own endpoint may come back on another port; elsewhere another address is another place.
     return "loopback" if parts.hostname in ("127.0.0.1", "localhost", "::1") else endpoint.rstrip("/").lower()
@@ -278,6 +290,8 @@ def _write_intent(
     row.cost_mills = settings.fees.assignment_cost(settings.reward_mills, settings.assignments)
     row.max_assignments = row.wanted = settings.assignments
     row.media_start = plan.entry.media_start
+    row.purpose = plan.entry.purpose
+    row.prefill = [dict(segment) for segment in plan.entry.prefill] or None
 
 
 def _create(
@@ -318,11 +332,14 @@ def mark_created(
         row.state = "created"
         row.hit_id = hit["HITId"]
         row.hit_type_id = hit.get("HITTypeId")
+        places = hit.get("MaxAssignments", row.max_assignments)
+        reward = row.reward_mills
         if hit.get("Reward") is not None:
-            row.reward_mills = money.parse_dollars(hit["Reward"], f"reward of HIT {row.hit_id}")
-        row.max_assignments = hit.get("MaxAssignments", row.max_assignments)
-        cost = fees.hit_cost(row.reward_mills, row.max_assignments)
-        money.reserve_many(session, {token: cost}, cap_mills=cap, at=now)
+            reward = money.parse_dollars(hit["Reward"], f"reward of HIT {row.hit_id}")
+        if (reward, places) != (row.reward_mills, row.max_assignments):  # it was made with other settings
+            row.reward_mills, row.cost_mills = reward, fees.assignment_cost(reward, places)
+            row.max_assignments = row.wanted = places
+        money.reserve_many(session, {token: row.cost_mills * row.max_assignments}, cap_mills=cap, at=now)
 
 
 def mark_failed(store: Store, token: str, now: float) -> None:

@@ -73,6 +73,11 @@ def verdict(decision: str, reason: str, by: By, now: float) -> dict[str, Any]:
     return {"decision": decision, "reason": reason.strip(), "by": by, "at": now}
 
 
+def is_open(row: AssignmentRow) -> bool:
+    """Whether the policy may still decide: nobody has, or only the policy itself to wait."""
+    return row.verdict is None or (row.verdict["decision"], row.verdict["by"]) == ("hold", "policy")
+
+
 def carry_out(store: Store, client: MTurkClient, assignment_id: str, now: float) -> str:
     """Do at the endpoint what the answer's verdict says, where it is not done; book it; return the answer's status.
 
@@ -80,17 +85,37 @@ def carry_out(store: Store, client: MTurkClient, assignment_id: str, now: float)
     """
     with store.transaction() as session:
         row = session.get_one(AssignmentRow, assignment_id)
-    decided = row.verdict or {}
-    status = row.status
-    if (decided.get("decision"), status) in (
-        ("approve", "Submitted"),
-        ("approve", "Rejected"),
-        ("reject", "Submitted"),
-    ):
-        status = _tell(client, row, decided)
+    status = tell(client, row)
     with store.transaction() as session:
         book(session, assignment_id, status, now)
     return status
+
+
+def tell(client: MTurkClient, row: AssignmentRow) -> str:
+    """Tell the endpoint an answer's verdict, where it does not know it; returns the status the answer has then.
+
+    Somebody else may have been faster. Raises :class:`CrowdError` as the endpoint refuses or does not answer.
+    """
+    decided: Mapping[str, Any] = row.verdict or {}
+    if (decided.get("decision"), row.status) not in _TO_DO:
+        return row.status
+    about = f"answer {row.assignment_id}"
+    # A worker reads why an answer was turned down, and what a person had to say; nothing of the policy's yes.
+    told: dict[str, Any] = {}
+    if decided["by"] == "person" and decided["reason"]:
+        told["RequesterFeedback"] = decided["reason"]
+    try:
+        if decided["decision"] == "reject":
+            call(about, client.reject_assignment, AssignmentId=row.assignment_id, RequesterFeedback=decided["reason"])
+            return "Rejected"
+        told |= {"OverrideRejection": True} if row.status == "Rejected" else {}
+        call(about, client.approve_assignment, AssignmentId=row.assignment_id, **told)
+    except RefusedError as error:
+        if error.code.lower() != "invalidassignmentstate":
+            raise
+        found: Mapping[str, Any] = call(about, client.get_assignment, AssignmentId=row.assignment_id)
+        return str(found["Assignment"]["AssignmentStatus"])
+    return "Approved"
 
 
 def book(session: Session, assignment_id: str, status: str, now: float) -> None:
@@ -130,24 +155,3 @@ def _reserve_again(session: Session, row: AssignmentRow, cap: int | None, now: f
     known = money.balance(session, [row.token])
     missing = max(hit.cost_mills - known.outstanding, 0)
     money.reserve_many(session, {row.token: known.exposure + missing}, cap_mills=cap, at=now)
-
-
-def _tell(client: MTurkClient, row: AssignmentRow, decided: Mapping[str, Any]) -> str:
-    """Tell the endpoint; returns the status the answer has then (somebody else may have been faster)."""
-    about = f"answer {row.assignment_id}"
-    # A worker reads why an answer was turned down, and what a person had to say; nothing of the policy's yes.
-    told: dict[str, Any] = (
-        {"RequesterFeedback": decided["reason"]} if decided["by"] == "person" and decided["reason"] else {}
-    )
-    try:
-        if decided["decision"] == "reject":
-            call(about, client.reject_assignment, AssignmentId=row.assignment_id, RequesterFeedback=decided["reason"])
-            return "Rejected"
-        told |= {"OverrideRejection": True} if row.status == "Rejected" else {}
-        call(about, client.approve_assignment, AssignmentId=row.assignment_id, **told)
-    except RefusedError as error:
-        if error.code.lower() != "invalidassignmentstate":
-            raise
-        found: Mapping[str, Any] = call(about, client.get_assignment, AssignmentId=row.assignment_id)
-        return str(found["Assignment"]["AssignmentStatus"])
-    return "Approved"

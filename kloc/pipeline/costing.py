@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kloc.crowd import money
 from kloc.errors import UsageError
 from kloc.pipeline.common import SIMULATED
-from kloc.pipeline.crowd import fees
+from kloc.pipeline.tasks import fees
 from kloc.selection.cost import DEFAULT, MIN_RECORDINGS, CostModel, Recording
 from kloc.store import crowd, meta
 from kloc.store.crowd import StoredWork

@@ -3,53 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from kloc.crowd import money
-from kloc.crowd.consolidate import ConsolidationSettings, consolidate, from_stored
+from kloc.crowd import bonus, gate, money, redundancy
+from kloc.crowd.consolidate import Consolidated, ConsolidationSettings, consolidate, from_stored
+from kloc.crowd.extend import settle
 from kloc.crowd.ingest import IngestReport, IngestSettings
 from kloc.crowd.ingest import ingest as fetch
-from kloc.crowd.plan import PublishItem, PublishSettings
+from kloc.crowd.plan import PublishSettings
+from kloc.crowd.policy import Policy
 from kloc.crowd.publish import publish as send
+from kloc.crowd.reports import fetch_reports, reported
 from kloc.errors import CrowdError, UsageError
-from kloc.files import safe_name
-from kloc.pipeline import media, serving
+from kloc.pipeline import quality, serving, tasks
 from kloc.pipeline.common import stage
 from kloc.pipeline.telling import Reporter, Summary
-from kloc.records import Item
-from kloc.store import crowd, meta, revisions, rounds, videos
-from kloc.store.tables import RoundRow, VideoRow
+from kloc.store import crowd, revisions, rounds, videos
+from kloc.store.tables import AssignmentRow, HitRow, RoundRow, VideoRow
 from kloc.workspace import Workspace
 
 if TYPE_CHECKING:
+    from mypy_boto3_mturk import MTurkClient
     from sqlalchemy.orm import Session
 
-
-def publish_settings(workspace: Workspace) -> PublishSettings:
-    """What is the same for every HIT of the campaign, from ``kloc.toml``."""
-    task = workspace.settings.task
-    with workspace.store.transaction() as session:
-        campaign = meta.get(session, "workspace_id") or ""
-    return PublishSettings(
-        campaign=campaign,
-        title=task.title,
-        instructions=task.instructions,
-        definitions=task.definitions,
-        contact=task.contact,
-        expected_minutes=task.expected_minutes,
-        reward_mills=money.parse_dollars(task.reward, "task.reward"),
-        assignments=task.assignments,
-        lifetime_s=int(task.lifetime_days * 86_400),
-        time_limit_s=int(task.time_limit_minutes * 60),
-        fees=fees(workspace),
-    )
-
-
-def fees(workspace: Workspace) -> money.FeeTable:
-    """The endpoint's fee, from ``kloc.toml``."""
-    return money.FeeTable(rate_permille=round(workspace.settings.crowd.fee_percent * 10))
+#: What a worker reads beside a bonus.
+BONUS_REASON = "A bonus for good work: your answers agree well with what is known."
 
 
 @stage("publish-hits")
@@ -58,13 +38,15 @@ def publish(
     *,
     dry_run: bool = False,
     max_spend: str | None = None,
+    prefill: float | None = None,
     allow_amazon: bool = False,
     url: str | None = None,
     reporter: Reporter,
 ) -> Summary:
     """Publish every selected round as HITs, exactly once whatever gets killed when.
 
-    Makes the seek-friendly copies of the videos first. Raises :class:`UsageError` while nothing is selected.
+    Makes the seek-friendly copies of the videos first. ``prefill``: workers are shown the newest detections of at
+    least this score as proposals. Raises :class:`UsageError` while nothing is selected.
     """
     client = serving.client(workspace, url, allow_amazon=allow_amazon)
     with workspace.store.transaction() as session:
@@ -76,16 +58,18 @@ def publish(
                 "publish-hits", {"published before": f"round {published[-1].index}"}, hint="kloc ingest --watch"
             )
         raise UsageError("nothing is selected; choose a batch first (kloc select)")
-    cap = max_spend or workspace.settings.crowd.max_spend
-    cap_mills = money.parse_dollars(cap, "--max-spend") if cap else None
+    cap = tasks.spend_cap(workspace, max_spend, remember=not dry_run)
     problems: list[str] = []
+    settings = _settings(workspace, client, problems, reporter, dry_run=dry_run)
     facts: dict[str, Any] = {}
     for row in open_rounds:
-        items = _publish_items(workspace, row, problems, reporter, dry_run=dry_run)
-        report = send(
-            workspace.store, client, items, publish_settings(workspace), max_spend_mills=cap_mills, dry_run=dry_run
-        )
+        items = tasks.round_items(workspace, row, problems, reporter, prefill=prefill, dry_run=dry_run)
+        report = send(workspace.store, client, items, settings, max_spend_mills=cap, dry_run=dry_run)
         facts[f"round {row.index}"] = str(report)
+        if hidden := sum(entry.purpose == "gold" for entry in items):
+            facts[f"round {row.index}"] += f"; {hidden} of them gold, to judge workers"
+        if prefill is not None and not dry_run:
+            facts["proposals"] = f"in {sum(bool(entry.prefill) for entry in items)} of {len(items)} tasks"
         problems += [f"{video_id}: {reason}" for video_id, reason in report.failed]
         if dry_run:
             continue
@@ -94,48 +78,60 @@ def publish(
         # a task that was refused goes back to the pool when the round closes
         with workspace.store.transaction() as session:
             session.get_one(RoundRow, row.index).state = "published"
-    where = url or workspace.settings.crowd.endpoint
-    facts["endpoint"] = where
+    facts |= _price(workspace, settings, cap, len(items))
+    facts["endpoint"] = url or workspace.settings.crowd.endpoint
     hint = "kloc publish-hits" if dry_run else "kloc ingest --watch"
     return Summary("publish-hits", facts, problems, hint)
 
 
-def _publish_items(
-    workspace: Workspace, row: RoundRow, problems: list[str], reporter: Reporter, *, dry_run: bool
-) -> list[PublishItem]:
+def _settings(
+    workspace: Workspace, client: MTurkClient, problems: list[str], reporter: Reporter, *, dry_run: bool
+) -> PublishSettings:
+    """What all HITs share, with the clips workers are shown and the gate they pass; a dry run only checks it."""
+    settings = tasks.publish_settings(workspace)
+    if dry_run:
+        return settings
+    settings = replace(settings, examples=tasks.example_clips(workspace, problems, reporter))
+    if not workspace.settings.task.gate:
+        return settings
+    practice = tasks.gate_tasks(workspace, problems, reporter)
+    asked = gate.requirements(client, practice, settings, workspace.settings.task.gate_score)
+    return replace(settings, qualifications=asked)
+
+
+def _price(workspace: Workspace, settings: PublishSettings, cap: int | None, count: int) -> dict[str, str]:
+    """What one answer costs, since when, and what may come on top."""
+    each = settings.fees.assignment_cost(settings.reward_mills, settings.assignments)
+    facts = {"one answer": f"{money.dollars(each)}, of which {money.dollars(each - settings.reward_mills)} fee"}
     with workspace.store.transaction() as session:
-        chosen = rounds.selections(session, row.index)
-        states = {s.video_id: session.get_one(VideoRow, s.video_id).state for s in chosen}
-        labels = {s.video_id: tuple(session.get_one(VideoRow, s.video_id).labels) for s in chosen}
-        classes = tuple(videos.classes(session))
-    there = [s.video_id for s in chosen if states[s.video_id] == "ok"]
-    if dry_run:  # the price needs no copies of the videos
-        shown = {v: media.Shown(safe_name(v), 0.0, 1.0, 0.04) for v in there}
-    else:
-        shown = media.make_media(workspace, there, problems, reporter)
-    items = []
-    for selection in chosen:
-        proxy = shown.get(selection.video_id)
-        if proxy is None:
-            if states[selection.video_id] != "ok":
-                problems.append(f"{selection.video_id}: not published, it is {states[selection.video_id]} by now")
-            continue  # otherwise make_media has said why
-        items.append(
-            PublishItem(
-                item=Item(selection.video_id, selection.start, selection.end),
-                # Without a label of its own a video is searched for every class.
-                classes=labels[selection.video_id] or classes,
-                media_key=proxy.key,
-                duration=proxy.duration,
-                frame_period=proxy.frame_period,
-                media_start=proxy.offset,
-                round=row.index,
-            )
+        before = {row.cost_mills for row in crowd.hits(session) if row.state != "failed"} - {each}
+    if before:
+        facts["one answer"] += f"; published before at {', '.join(map(money.dollars, sorted(before)))} (stays so)"
+    extra = workspace.settings.crowd.extra_answers
+    if extra and each and cap is not None:
+        most = money.dollars(count * extra * each)
+        facts["on top"] = (
+            f"at most {most}, for {extra} more answer{'s'[: extra > 1]} to each video in doubt, within the cap"
         )
-    return items
+    if cap is not None:
+        facts["cap"] = money.dollars(cap)
+    return facts
 
 
 # -- ingest ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Heard:
+    """What the passes of one ingest have brought together."""
+
+    new: int = 0
+    rejected: int = 0
+    reports: int = 0
+    bonuses: int = 0
+    asked: int = 0
+    closed: list[int] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 @stage("ingest")
@@ -147,88 +143,173 @@ def ingest(
     poll_s: float = 5.0,
     reporter: Reporter,
 ) -> Summary:
-    """Collect answers of every published round; consolidate and close the rounds that are complete.
+    """Collect answers of every published round, judge and pay them; consolidate and close the complete rounds.
 
-    ``watch``: look again every ``poll_s`` seconds until all rounds are complete.
+    A round is complete once all its answers are in and what they leave in doubt was asked for again, as far as
+    ``crowd.extra_answers`` and the cap allow. ``watch``: look again every ``poll_s`` seconds until all rounds are.
     """
     client = serving.client(workspace, url)
-    problems: list[str] = []
-    closed: list[int] = []
-    new = 0
+    heard = _Heard()
     while True:
         with workspace.store.transaction() as session:
             published = [row.index for row in rounds.all_rounds(session) if row.state == "published"]
             hits = crowd.hits(session)
         if not hits and not published:
             raise UsageError("nothing is published yet; choose a batch and publish it (kloc select, kloc publish-hits)")
-        report = fetch(workspace.store, client, settings=IngestSettings(fees=fees(workspace)))
-        new += report.new
-        problems += [f"{video}: answer {a} cannot be read: {why}" for a, video, why in report.problems]
-        problems += [f"{video}: {why}" for video, why in report.failed]
-        closed += close_rounds(workspace, published, report)
-        hopeless = len(report.waiting) == len(report.failed)
-        if not watch or set(published) <= set(closed) or hopeless:
+        report = _pass(workspace, client, published, heard)
+        hopeless = len(report.waiting) == len(report.failed) and not heard.asked
+        if not watch or set(published) <= set(heard.closed) or hopeless:
             break
         reporter.say(f"{len(report.complete)} of {len(report.complete) + len(report.waiting)} tasks complete; waiting")
         time.sleep(poll_s)
-    facts: dict[str, Any] = {"answers": f"{new} new", "tasks": f"{len(report.complete)} complete"}
+    return _summary(workspace, heard, report, published)
+
+
+def _pass(workspace: Workspace, client: MTurkClient, published: list[int], heard: _Heard) -> IngestReport:
+    """Fetch, judge, ask for more, close, pay: once."""
+    settings = IngestSettings(policy=policy(workspace), cap_mills=tasks.spend_cap(workspace))
+    campaign, fees = tasks.campaign_id(workspace), tasks.fees(workspace)
+    report = fetch(workspace.store, client, settings=settings)
+    heard.reports += fetch_reports(workspace.store, client, campaign, fees=fees)
+    heard.new += report.new
+    heard.rejected += report.rejected
+    heard.problems += [f"{video}: answer {a} cannot be read: {why}" for a, video, why in report.problems]
+    heard.problems += [
+        f"{video}: {n} more answer(s) asked for in place of unusable ones" for video, n in report.replaced
+    ]
+    heard.problems += [f"{video}: {why}" for video, why in (*report.failed, *report.short)]
+    heard.asked = sum(n for _, n in report.replaced)
+    for index in complete_rounds(workspace, published, report):
+        asked = close_round(workspace, index)
+        heard.problems += asked.refused
+        heard.asked += len(asked.tokens)
+        for token in asked.tokens:
+            settle(workspace.store, client, token)
+        if not asked.tokens:
+            heard.closed.append(index)
+    try:
+        heard.bonuses += bonus.pay(workspace.store, client, BONUS_REASON, time.time())
+    except CrowdError as error:
+        heard.problems.append(str(error))
+    return report
+
+
+def policy(workspace: Workspace) -> Policy:
+    """What kloc decides on answers by itself, from ``kloc.toml``."""
+    settings = workspace.settings.crowd
+    return Policy(settings.approve, settings.grace_hours * 3600)
+
+
+def _summary(workspace: Workspace, heard: _Heard, report: IngestReport, published: list[int]) -> Summary:
+    facts: dict[str, Any] = {"answers": f"{heard.new} new", "tasks": f"{len(report.complete)} complete"}
+    facts["answers"] += f", {heard.rejected} rejected" if heard.rejected else ""
+    facts["answers"] += f", {report.undecided} not decided on yet" if report.undecided else ""
     if report.waiting:
         facts["tasks"] += f", {len(report.waiting)} waiting"
-    facts["money"] = str(report.balance)
+    if heard.asked:
+        facts["tasks"] += f"; {heard.asked} more answer{'s'[: heard.asked > 1]} asked for"
+    if heard.reports:
+        facts["reports"] = f"{heard.reports} new"
     with workspace.store.transaction() as session:
+        facts["money"] = str(money.balance(session))
         known = revisions.current(session)
-    for index in closed:
+        heard.problems += map(str, reported(session))
+    if heard.bonuses:
+        facts["bonuses"] = f"{heard.bonuses} paid"
+    for index in heard.closed:
         facts[f"round {index}"] = "complete, consolidated"
     facts["annotated"] = f"{len(known)} videos, {sum(len(a.instances) for a in known.values())} instances"
-    hint = "kloc train" if closed or not published else "kloc ingest --watch"
-    return Summary("ingest", facts, list(dict.fromkeys(problems)), hint, data={"closed_rounds": closed})
+    hint = "kloc train" if heard.closed or not published else "kloc ingest --watch"
+    data = {"closed_rounds": heard.closed, "asked": heard.asked}
+    return Summary("ingest", facts, list(dict.fromkeys(heard.problems)), hint, data=data)
 
 
-def close_rounds(workspace: Workspace, published: list[int], report: IngestReport) -> list[int]:
-    """Consolidate once a round's answers are all in; returns the rounds that were closed.
+# -- closing a round ------------------------------------------------------------------------------------------
 
-    Consolidation runs over all answers of all complete rounds: what a worker did elsewhere tells how far to trust
-    them here. It runs only at the end of a round, so that its result never depends on who answered first.
-    """
+
+def complete_rounds(workspace: Workspace, published: list[int], report: IngestReport) -> list[int]:
+    """The published rounds none of whose HITs will bring anything more."""
     waiting = set(report.waiting)
     with workspace.store.transaction() as session:
-        done = {row.index for row in rounds.all_rounds(session) if row.state == "done"}
-        of_round: dict[int, set[str]] = {}
-        for hit in crowd.hits(session):
-            if hit.round is not None:
-                of_round.setdefault(hit.round, set()).add(hit.token)
-    closed = [index for index in published if not of_round.get(index, set()) & waiting]
-    for index in closed:
-        done.add(index)
-        _consolidate(workspace, done, index)
-    return closed
+        incomplete = {hit.round for hit in crowd.hits(session) if hit.token in waiting}
+    return [index for index in published if index not in incomplete]
 
 
-def _consolidate(workspace: Workspace, complete: set[int], closing: int) -> None:
-    settings = ConsolidationSettings(method=workspace.settings.crowd.consolidation)
+def close_round(workspace: Workspace, closing: int) -> redundancy.Asked:
+    """Ask for more where a complete round leaves something in doubt, otherwise consolidate and close it.
+
+    Consolidation runs over all answers of all complete rounds: what a worker did elsewhere tells how far to trust
+    them here. It runs only at the end of a round, so that its result never depends on who answered first. Gold
+    tasks tell about workers; what is known of their videos stays.
+    """
+    now, cap = time.time(), tasks.spend_cap(workspace)
     with workspace.store.transaction() as session:
         revisions.lock(session)  # a review that is saved meanwhile comes before or after, never between
+        complete = {row.index for row in rounds.all_rounds(session) if row.state == "done"} | {closing}
         stored = [answer for answer in crowd.answers(session) if answer.round in complete]
-        sources = {row.video_id: row.source for row in revisions.current_rows(session)}
         classes = videos.classes(session)
-        result = consolidate(from_stored(stored), classes, settings)
-        behind = {answer.item: answer for answer in stored}
-        for _, found in sorted(result.items.items()):
-            item = found.item
-            if sources.get(item.video_id, "crowd") != "crowd":
-                continue  # a requester's own correction stands above the crowd's
-            exhaustive = exhaustive_for(workspace, session, item.video_id, found.classes)
-            annotation = replace(found.annotation, exhaustive_for=exhaustive)
-            revisions.append(
-                session,
-                annotation,
-                "crowd",
-                round_=behind[item].round,
-                guideline=behind[item].guideline,
-                assignments=found.assignments,
-                consolidation={"method": settings.method},
-            )
+        settings = ConsolidationSettings(method=workspace.settings.crowd.consolidation)
+        result = consolidate(from_stored(stored), classes, settings, gold=crowd.gold(session))
+        hits = crowd.hits(session, rounds=[closing])
+        extra = workspace.settings.crowd.extra_answers
+        asked = redundancy.ask_for_more(session, hits, result, most=extra, cap_mills=cap, now=now)
+        if asked.tokens:
+            return asked
+        _annotate(workspace, session, stored, result, settings.method)
+        unpaid = _grant_bonuses(workspace, session, hits, stored, classes, cap, now)
         session.get_one(RoundRow, closing).state = "done"
+    if unpaid:
+        asked = replace(
+            asked, refused=(*asked.refused, f"round {closing}: the cap leaves no money for {unpaid} bonuses")
+        )
+    return asked
+
+
+def _annotate(
+    workspace: Workspace,
+    session: Session,
+    stored: Sequence[crowd.StoredAnswer],
+    result: Consolidated,
+    method: str,
+) -> None:
+    """Append what the crowd says; a requester's own word stands above it, and gold is known."""
+    sources = {row.video_id: row.source for row in revisions.current_rows(session)}
+    behind = {answer.item: answer for answer in stored if answer.purpose == "task"}
+    for _, found in sorted(result.items.items()):
+        item = found.item
+        if item not in behind or sources.get(item.video_id, "crowd") != "crowd":
+            continue
+        exhaustive = exhaustive_for(workspace, session, item.video_id, found.classes)
+        revisions.append(
+            session,
+            replace(found.annotation, exhaustive_for=exhaustive),
+            "crowd",
+            round_=behind[item].round,
+            guideline=behind[item].guideline,
+            assignments=found.assignments,
+            consolidation={"method": method},
+        )
+
+
+def _grant_bonuses(
+    workspace: Workspace,
+    session: Session,
+    hits: Sequence[HitRow],
+    stored: Sequence[crowd.StoredAnswer],
+    classes: Sequence[str],
+    cap: int | None,
+    now: float,
+) -> int:
+    """Grant the round's bonuses; returns for how many the cap left no money."""
+    settings = workspace.settings.crowd
+    mills = money.parse_dollars(settings.bonus, "crowd.bonus")
+    if not mills:
+        return 0
+    good = {w for w, value in quality.qualities(session, stored, classes).items() if value >= settings.bonus_quality}
+    tokens = {hit.token for hit in hits}
+    earned = [a.assignment_id for a in stored if a.token in tokens and a.worker_id in good]
+    answers = [session.get_one(AssignmentRow, assignment_id) for assignment_id in earned]
+    return bonus.grant(session, answers, mills, tasks.fees(workspace), cap_mills=cap, now=now)
 
 
 def exhaustive_for(workspace: Workspace, session: Session, video_id: str, asked: Collection[str]) -> frozenset[str]:

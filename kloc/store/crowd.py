@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
-from kloc.records import Item
+from kloc.records import Annotation, Item
+from kloc.store import revisions
 from kloc.store.tables import AssignmentRow, GuidelineRow, HitRow, LedgerRow
 
 #: States in which a HIT can still bring answers.
@@ -29,6 +30,7 @@ class StoredAnswer:
     guideline: str
     status: str
     answer: dict[str, Any]
+    purpose: str = "task"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,14 @@ def parsed_counts(session: Session) -> dict[str, int]:
     return {token: int(count) for token, count in session.execute(query)}
 
 
+def counted_in(session: Session, rounds: Collection[int]) -> list[int]:
+    """How many answers of these rounds count, and how many of them are turned down."""
+    query = select(AssignmentRow.status, func.count()).join(HitRow, HitRow.token == AssignmentRow.token)
+    query = query.where(HitRow.round.in_(list(rounds)), AssignmentRow.problem.is_(None)).group_by(AssignmentRow.status)
+    counts = {status: int(count) for status, count in session.execute(query)}
+    return [sum(counts.values()), counts.get("Rejected", 0)]
+
+
 def problems(session: Session) -> list[tuple[str, str, str]]:
     """(assignment id, video id, problem) of all answers that could not be parsed."""
     query = (
@@ -117,8 +127,8 @@ def _counted(session: Session) -> list[tuple[AssignmentRow, HitRow, dict[str, An
     return [(row, hit, row.answer) for row, hit in session.execute(query) if row.answer is not None]
 
 
-def answers(session: Session) -> list[StoredAnswer]:
-    """Every parsed answer of the campaign that was not rejected, by assignment id."""
+def answers(session: Session, *, purpose: str | None = None) -> list[StoredAnswer]:
+    """Every parsed answer of the campaign that was not rejected, by assignment id; of one ``purpose`` or of all."""
     return [
         StoredAnswer(
             assignment_id=row.assignment_id,
@@ -130,9 +140,22 @@ def answers(session: Session) -> list[StoredAnswer]:
             guideline=hit.guideline,
             status=row.status,
             answer=answer,
+            purpose=hit.purpose,
         )
         for row, hit, answer in _counted(session)
+        if purpose in (None, hit.purpose)
     ]
+
+
+def gold(session: Session) -> dict[Item, Annotation]:
+    """The known answers by which workers are judged: what people said about the items of gold tasks."""
+    query = select(HitRow.video_id, HitRow.start, HitRow.end).where(HitRow.purpose == "gold").distinct()
+    items = {Item(*row) for row in session.execute(query)}
+    found = [row for video in sorted({i.video_id for i in items}) for row in revisions.current_rows(session, video)]
+    known = {
+        Item(row.video_id, row.start, row.end): revisions.to_annotation(row) for row in found if row.source != "crowd"
+    }
+    return {item: annotation for item, annotation in known.items() if item in items}
 
 
 def work(session: Session) -> list[StoredWork]:

@@ -235,8 +235,8 @@ def test_extend_reserves_first_and_happens_once(make_campaign: Make) -> None:
     with pytest.raises(CrowdError, match=r"over the cap of \$0\.69"):
         extend(campaign.store, campaign.client, {token: 4}, max_spend_mills=690)
     assert {hit["MaxAssignments"] for hit in hits_at(campaign)} == {3}
-    assert extend(campaign.store, campaign.client, {token: 4}, max_spend_mills=700) == (token,)
-    assert extend(campaign.store, campaign.client, {token: 4}, max_spend_mills=700) == ()
+    assert extend(campaign.store, campaign.client, {token: 4}, max_spend_mills=700) == ((token,), 100)
+    assert extend(campaign.store, campaign.client, {token: 4}, max_spend_mills=700) == ((), 0)
     assert sorted(hit["MaxAssignments"] for hit in hits_at(campaign)) == [3, 4]
     assert ledger(campaign).exposure == 700
     with pytest.raises(CrowdError, match="not published yet"):
@@ -265,13 +265,13 @@ def test_stop_ends_hits_and_gives_money_back(make_campaign: Make) -> None:
     campaign = make_campaign(3)
     interrupted(campaign, 2)
     tokens = [row.token for row in rows(campaign)]
-    stop(campaign.store, campaign.client, tokens, "campaign-1")
+    stop(campaign.store, campaign.client, tokens, "campaign-1", fees=money.NO_FEES)
     report = ingest(campaign.store, campaign.client)
     assert [row.state for row in rows(campaign)] == ["closed", "closed", "failed"]
     assert set(report.complete) == set(tokens[:2])
     assert ledger(campaign) == money.Balance(reserved=900, released=900)
     with pytest.raises(CrowdError, match="not known in this workspace"):
-        stop(campaign.store, campaign.client, ["nobody"], "campaign-1")
+        stop(campaign.store, campaign.client, ["nobody"], "campaign-1", fees=money.NO_FEES)
 
 
 def test_insufficient_funds_stops_and_a_later_run_continues(make_campaign: Make) -> None:

@@ -12,8 +12,9 @@ from sqlalchemy import select, update
 from kloc.crowd import money
 from kloc.crowd.agreement import agreement, match
 from kloc.crowd.consolidate import Consolidated, WorkerAnswer, consolidate, from_stored
-from kloc.crowd.extend import extend
+from kloc.crowd.extend import extend, stop
 from kloc.crowd.ingest import IngestSettings, ingest
+from kloc.crowd.policy import Policy
 from kloc.crowd.publish import publish
 from kloc.crowd.simulate import SimulatedWorker, default_crew, work
 from kloc.errors import CrowdError, UsageError
@@ -39,7 +40,7 @@ def go(campaign: Any, crew: Any, **changes: Any) -> Consolidated:
     settings = campaign.settings(**changes)
     publish(campaign.store, campaign.client, campaign.items, settings, max_spend_mills=None)
     work(campaign.url, crew, campaign.truth, 0, media_start=campaign.media_start)
-    ingest(campaign.store, campaign.client, settings=IngestSettings(fees=settings.fees))
+    ingest(campaign.store, campaign.client)
     return consolidate(stored_answers(campaign), ["jump"])
 
 
@@ -50,11 +51,11 @@ def test_a_crowd_is_better_than_one_worker_and_money_is_exact(make_campaign: Mak
     publish(campaign.store, campaign.client, campaign.items, settings, max_spend_mills=None)
     counts = work(campaign.url, crew, campaign.truth, 0, media_start=campaign.media_start)
     assert sum(counts.values()) == 60
-    report = ingest(campaign.store, campaign.client, settings=IngestSettings(fees=money.MTURK_FEES))
+    report = ingest(campaign.store, campaign.client)
     assert (report.new, report.approved, report.problems, report.waiting) == (60, 60, (), ())
     assert len(report.complete) == 12
     assert report.balance == money.Balance(reserved=7200, committed=7200)
-    again = ingest(campaign.store, campaign.client, settings=IngestSettings(fees=money.MTURK_FEES))
+    again = ingest(campaign.store, campaign.client)
     assert (again.new, again.approved, again.balance) == (0, 0, report.balance)
 
     answers = stored_answers(campaign)
@@ -149,8 +150,11 @@ def test_what_cannot_be_read_is_kept_marked_and_not_paid(make_campaign: Make) ->
         httpx.post(f"{campaign.url}/mturk/externalSubmit", data=form, headers=headers).raise_for_status()
     report = ingest(campaign.store, campaign.client)
     assert (report.new, report.approved, len(report.problems)) == (3, 1, 2)
-    assert len(report.complete) == 1
-    assert report.balance == money.Balance(reserved=300, committed=100)
+    # Two places are filled by nothing: two more answers are asked for, once.
+    assert (report.replaced, report.complete, len(report.waiting)) == ((("video-000", 2),), (), 1)
+    assert report.balance == money.Balance(reserved=500, committed=100)
+    assert ingest(campaign.store, campaign.client).replaced == ()
+    assert campaign.client.list_hits()["HITs"][0]["MaxAssignments"] == 5
     assert "2 answers cannot be read" in str(report)
     with campaign.store.transaction() as session:
         kept = {row.status: row for row in session.scalars(select(AssignmentRow))}
@@ -166,7 +170,15 @@ def test_what_cannot_be_read_is_kept_marked_and_not_paid(make_campaign: Make) ->
     campaign.client.approve_assignment(AssignmentId=held[0])
     campaign.client.reject_assignment(AssignmentId=held[1], RequesterFeedback="Please mark segments.")
     report = ingest(campaign.store, campaign.client)
-    assert report.balance == money.Balance(reserved=300, committed=200, released=100)
+    assert report.balance == money.Balance(reserved=500, committed=200)
+    with campaign.store.transaction() as session:
+        said = {row.assignment_id: row.verdict for row in session.scalars(select(AssignmentRow))}
+        tokens = list(session.scalars(select(HitRow.token)))
+    assert [(said[a]["decision"], said[a]["by"]) for a in held] == [("approve", "endpoint"), ("reject", "endpoint")]
+    assert [v["by"] for a, v in said.items() if a not in held] == ["policy"]
+    stop(campaign.store, campaign.client, tokens, "campaign-1", fees=money.NO_FEES)
+    report = ingest(campaign.store, campaign.client)
+    assert report.balance == money.Balance(reserved=500, committed=200, released=300)
     with campaign.store.transaction() as session:
         assert session.scalars(select(HitRow.state)).one() == "closed"
     assert ingest(campaign.store, campaign.client).balance == report.balance
@@ -202,7 +214,7 @@ def test_a_policy_can_hold_and_a_faster_person_wins(make_campaign: Make) -> None
     crew = campaign.hire((SimulatedWorker("ann"),))
     publish(campaign.store, campaign.client, campaign.items, campaign.settings(assignments=1), max_spend_mills=None)
     work(campaign.url, crew, campaign.truth, 0, media_start=campaign.media_start)
-    held = ingest(campaign.store, campaign.client, settings=IngestSettings(review=lambda answer: "hold"))
+    held = ingest(campaign.store, campaign.client, settings=IngestSettings(Policy("manual")))
     assert (held.new, held.approved, held.balance.committed) == (1, 0, 0)
     with campaign.store.transaction() as session:
         assignment = session.scalars(select(AssignmentRow.assignment_id)).one()
@@ -211,7 +223,9 @@ def test_a_policy_can_hold_and_a_faster_person_wins(make_campaign: Make) -> None
         # As if the rejection came between the listing and the approval.
         session.execute(update(AssignmentRow).values(status="Submitted"))
     report = ingest(campaign.store, campaign.client)
-    assert report.balance == money.Balance(reserved=100, released=100)
+    # Nobody is paid, and somebody else is asked for the same money.
+    assert (report.approved, report.replaced) == (0, (("video-000", 1),))
+    assert report.balance == money.Balance(reserved=100)
     assert stored_answers(campaign) == []
 
 
