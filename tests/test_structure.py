@@ -28,6 +28,7 @@ ROOMS = [
     {"report"},
     {"experiments"},
     {"pipeline"},
+    {"review"},
     {"cli"},
     {"__main__"},
 ]

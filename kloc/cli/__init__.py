@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from kloc.cli import crowd, dataset, knowledge, learning, loop, pool
+from kloc.cli import crowd, dataset, knowledge, learning, loop, pool, reviewing
 from kloc.cli.console import errors
 from kloc.errors import KlocError
 
@@ -30,6 +30,7 @@ _ORDER = [
     "crowd",
     "publish-hits",
     "ingest",
+    "review",
     "stats",
     "split",
     "card",
@@ -88,7 +89,7 @@ def _root(
         os.environ["KLOC_DEBUG"] = "1"
 
 
-for module in (pool, learning, knowledge, crowd, dataset, loop):
+for module in (pool, learning, knowledge, crowd, reviewing, dataset, loop):
     module.register(app)
 
 

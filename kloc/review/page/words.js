@@ -1,0 +1,28 @@
+// What is said of an answer, a worker, a segment.
+
+import { clock, percent } from "./base.js";
+
+export const SOURCES = { review: "your review", crowd: "the crowd", import: "imported" };
+export const SIGNS = {
+  hasty: "answered in a haste",
+  "whole-video": "marks the whole video",
+  unwatched: "did not watch it",
+};
+export const KINDS = {
+  "does-not-play": "does not play", disturbing: "disturbing", "wrong-class": "wrong class", other: "something else",
+};
+
+export function qualityWords(a) {
+  const q = a.quality;
+  if (!q) return "Nothing is known yet about this worker's reliability.";
+  return `Finds ${percent(q.sensitivity)} of what is there, joins ${percent(q.false_alarm)} of what is not, `
+    + `edges off by ${q.scale.toFixed(2)} of the usual tolerance; ${q.answers} answer${q.answers === 1 ? "" : "s"}.`;
+}
+
+export function answerWords(a) {
+  const what = a.problem ? `${a.report ? "a report" : "cannot be read"}: ${a.problem}`
+    : a.none ? "does not occur"
+      : a.segments.map((s) => `${s.label} ${clock(s.start)} to ${clock(s.end)}`).join(", ");
+  const signs = a.signs.map((s) => SIGNS[s] || s);
+  return [`Worker ${a.worker}`, what, ...signs, a.status.toLowerCase()].join("; ");
+}
