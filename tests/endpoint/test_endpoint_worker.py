@@ -50,6 +50,7 @@ def test_from_open_to_approved(endpoint: Endpoint) -> None:
         "in_progress": [],
         "submitted": [],
         "earned": "0.00",
+        "qualifications": [],
     }
     lease = person.take(hit_id)
     assert person.take(hit_id)["assignment_id"] == lease["assignment_id"]

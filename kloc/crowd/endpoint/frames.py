@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message
 
-from kloc.crowd.endpoint import leases, pages, questions
+from kloc.crowd.endpoint import leases, pages, questions, training
 from kloc.crowd.endpoint.context import Context, origin_of, wants_json
 from kloc.crowd.endpoint.faults import Refusal
 from kloc.crowd.endpoint.ids import ENTITY
@@ -51,8 +51,13 @@ def _frame(context: Context, request: Request) -> Response:
     assignment_id = request.path_params["assignment_id"]
     _require_link(context, request, f"/frame/{assignment_id}")
     with context.database.read() as session:
-        hit_id = session.get_one(Assignment, assignment_id).hit_id
-    return _shown(context, request, context.question(hit_id))
+        assignment = session.get(Assignment, assignment_id)
+        test = training.question_of(session, assignment_id) if assignment is None else None
+    if test is not None:
+        return _shown(context, request, test)
+    if assignment is None:
+        raise Refusal(HTTPStatus.NOT_FOUND, "This task does not exist any more.")
+    return _shown(context, request, context.question(assignment.hit_id))
 
 
 def _preview_frame(context: Context, request: Request) -> Response:
@@ -87,6 +92,9 @@ def _store(context: Context, request: Request, assignment_id: str, fields: list[
     with context.database.read() as session:
         hit_id = session.scalar(select(Assignment.hit_id).where(Assignment.id == assignment_id))
     if hit_id is None:
+        graded = training.hand_in(context, request, assignment_id, fields)
+        if graded is not None:
+            return graded
         context.stranger_limit.take(context.caller(request))
         raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
     answer = questions.answer(context.question(hit_id), fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from pathlib import Path
 
+from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -15,7 +16,7 @@ from starlette.routing import Route
 from kloc.crowd.endpoint.context import Context
 from kloc.crowd.endpoint.ids import MEDIA_KEY
 from kloc.crowd.endpoint.pages import Fault
-from kloc.crowd.endpoint.tables import ACCEPTED, Assignment
+from kloc.crowd.endpoint.tables import ACCEPTED, Assignment, QualificationRequest
 
 #: Stands for the assignment where a HIT is only looked at.
 PREVIEW = "PREVIEW"
@@ -35,7 +36,9 @@ def app(context: Context) -> Starlette:
         if given["a"] != PREVIEW:
             with context.database.read() as session:
                 assignment = session.get(Assignment, given["a"])
-            if assignment is None or assignment.status != ACCEPTED:
+                # A test's video stays for its feedback, until the link ends.
+                open_still = assignment.status == ACCEPTED if assignment else _is_attempt(session, given["a"])
+            if not open_still:
                 return _refused(HTTPStatus.FORBIDDEN, "this task was returned or handed in: its video link has ended")
         path = folder / f"{key}.mp4"
         if not path.is_file():
@@ -66,6 +69,10 @@ def app(context: Context) -> Starlette:
 def media_link(context: Context, key: str, assignment_id: str, until: float) -> str:
     """The path and query of a video, good until the epoch second ``until``."""
     return context.links.sign(f"/media/{key}", {"a": assignment_id}, until)
+
+
+def _is_attempt(session: Session, attempt_id: str) -> bool:
+    return session.get(QualificationRequest, attempt_id) is not None
 
 
 def _refused(status: HTTPStatus, message: str) -> Response:

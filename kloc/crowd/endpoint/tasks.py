@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 from sqlalchemy import ColumnElement, and_, case, func, select
 from sqlalchemy.orm import Session, defer
 
-from kloc.crowd.endpoint import hits, reports
+from kloc.crowd.endpoint import hits, reports, standing
 from kloc.crowd.endpoint.context import Context
 from kloc.crowd.endpoint.media import PREVIEW, media_link
 from kloc.crowd.endpoint.money import to_dollars
-from kloc.crowd.endpoint.qualifications import qualifies
+from kloc.crowd.endpoint.qualifications import Action, qualifies
 from kloc.crowd.endpoint.questions import Question
 from kloc.crowd.endpoint.tables import (
     ACCEPTED,
@@ -30,7 +30,6 @@ from kloc.crowd.endpoint.tables import (
     Message,
     Report,
     Worker,
-    WorkerBlock,
 )
 
 NO_ASSIGNMENT = "ASSIGNMENT_ID_NOT_AVAILABLE"
@@ -51,11 +50,12 @@ class Task:
     description: str
     reward: int
     seconds: int
-    classes: Sequence[str] = ()
+    classes: tuple[str, ...] = ()
     duration: float | None = None
     expected_minutes: float | None = None
     contact: str = ""
     available: int = 0
+    acceptable: bool = True
     assignment_id: str = ""
     status: str = ""
     expires_at: float = 0.0
@@ -105,39 +105,42 @@ class Books:
         return self.submitted + self.approved + self.rejected
 
 
-def open_tasks(session: Session, worker: Worker, now: float, limit: int = SHOWN) -> list[Task]:
-    """Oldest first: HITs with a free place that the worker may accept and neither holds, handed in nor reported."""
-    if session.get(WorkerBlock, worker.id) is not None:
+def open_tasks(
+    session: Session, worker: Worker, now: float, limit: int = SHOWN, *, action: Action = "Accept"
+) -> list[Task]:
+    """Oldest first: HITs with a free place that the worker neither holds, has handed in nor reported, and may accept
+    (or discover: then each says whether they may accept it)."""
+    if standing.is_blocked(session, worker.id):
         return []
+    is_open = and_(Hit.disposed.is_(False), Hit.expiration > now)
+    kinds = session.scalars(
+        select(HitType).where(select(Hit.id).where(Hit.hit_type_id == HitType.id, is_open).exists())
+    )
+    # Judged by type and before the limit: what comes first may be closed to this worker, and what comes later open.
+    seen = {kind.id: kind for kind in kinds if qualifies(session, worker.id, kind.qualification_requirements, action)}
+    may = {kind.id: qualifies(session, worker.id, kind.qualification_requirements) for kind in seen.values()}
     taken = hits.number_taken(now)
     mine = select(Assignment.id).where(
         Assignment.hit_id == Hit.id, Assignment.worker_id == worker.id, hits.takes_a_place(now)
     )
     rows = session.execute(
-        select(Hit, HitType, taken)
-        .join(HitType)
+        select(Hit, taken)
         .options(defer(Hit.question))
-        .where(Hit.disposed.is_(False), Hit.expiration > now, taken < Hit.max_assignments)
-        .where(~mine.exists(), ~reports.by(worker.id))
+        .where(is_open, Hit.hit_type_id.in_(seen), taken < Hit.max_assignments, ~mine.exists(), ~reports.by(worker.id))
         .order_by(Hit.created, Hit.id)
         .limit(limit)
     )
-    judged: dict[str, bool] = {}
-    found = []
-    for hit, kind, number in rows:
-        if kind.id not in judged:
-            judged[kind.id] = qualifies(session, worker.id, kind.qualification_requirements)
-        if judged[kind.id]:
-            found.append(_task(hit, kind, available=hit.max_assignments - number))
-    return found
+    return [
+        _task(hit, seen[hit.hit_type_id], available=hit.max_assignments - number, acceptable=may[hit.hit_type_id])
+        for hit, number in rows
+    ]
 
 
 def grouped(tasks: Iterable[Task]) -> list[Group]:
     """Tasks alike but for their video as one, in the order in which the first of each comes."""
-    found: dict[tuple[Any, ...], list[Task]] = {}
+    found: dict[Task, list[Task]] = {}
     for task in tasks:
-        key = (task.title, task.description, task.reward, task.seconds, tuple(task.classes), task.expected_minutes)
-        found.setdefault(key, []).append(task)
+        found.setdefault(replace(task, hit_id="", duration=None, available=0), []).append(task)
     return [Group(alike[0], alike) for alike in found.values()]
 
 
@@ -194,9 +197,9 @@ def reported(session: Session, worker: Worker) -> list[tuple[Report, str]]:
     return [(report, title) for report, title in rows]
 
 
-def described(hit: Hit, kind: HitType) -> Task:
+def described(hit: Hit, kind: HitType, acceptable: bool = True) -> Task:
     """A HIT as a task that nobody has taken yet."""
-    return _task(hit, kind)
+    return _task(hit, kind, acceptable=acceptable)
 
 
 def state_of(assignment: Assignment, now: float) -> str:

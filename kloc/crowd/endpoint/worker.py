@@ -12,12 +12,25 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from kloc.crowd.endpoint import entities, frames, leases, login, pages, participants, questions, reports, tasks
+from kloc.crowd.endpoint import (
+    entities,
+    frames,
+    leases,
+    login,
+    pages,
+    participants,
+    qualifying,
+    questions,
+    reports,
+    standing,
+    tasks,
+    training,
+)
 from kloc.crowd.endpoint.context import Context, origin_of, wants_json
 from kloc.crowd.endpoint.faults import Refusal
 from kloc.crowd.endpoint.money import to_dollars
 from kloc.crowd.endpoint.qualifications import qualifies
-from kloc.crowd.endpoint.tables import ACCEPTED, HANDED_IN, RETURNED, Assignment, Hit, HitType, Worker, WorkerBlock
+from kloc.crowd.endpoint.tables import ACCEPTED, HANDED_IN, RETURNED, Assignment, Hit, HitType, Worker
 from kloc.crowd.endpoint.visits import NOT_VALID, Visit, as_worker, home_of
 
 _GONE = "This task does not exist any more."
@@ -51,6 +64,7 @@ def app(context: Context) -> Starlette:
             Route("/w/{token}/return/{assignment_id:entity}", as_worker(context, _return), methods=["POST"]),
             Route("/w/{token}/task/{assignment_id:entity}", as_worker(context, _task), methods=["GET"]),
             *login.routes(context),
+            *training.routes(context),
             *frames.routes(context),
             *reports.routes(context),
         ],
@@ -62,13 +76,14 @@ def _home(context: Context, request: Request, visit: Visit) -> Response:
     now, worker = context.now(), visit.worker
     as_json = wants_json(request)
     with context.database.read() as session:
-        open_now = tasks.open_tasks(session, worker, now)
+        offers = qualifying.offered(session, worker, now)
+        open_now = tasks.open_tasks(session, worker, now, action="Accept" if as_json else "Discover")
         held = tasks.in_progress(session, worker, now)
         done = tasks.handed_in(session, worker, size=tasks.SHOWN if as_json else _LATEST)
         books = tasks.books(session, worker, now)
         letters = tasks.messages(session, worker)
         reported = tasks.reported(session, worker)
-        blocked = session.get(WorkerBlock, worker.id) is not None
+        blocked = standing.is_blocked(session, worker.id)
     if as_json:
         return pages.data(
             {
@@ -94,6 +109,7 @@ def _home(context: Context, request: Request, visit: Visit) -> Response:
                     for task in done
                 ],
                 "earned": to_dollars(books.earned),
+                "qualifications": [training.as_json(offer, visit.home) for offer in offers],
             }
         )
     return pages.page(
@@ -108,6 +124,7 @@ def _home(context: Context, request: Request, visit: Visit) -> Response:
         messages=letters,
         reported=reported,
         blocked=blocked,
+        offers=offers,
         now=now,
     )
 
@@ -136,10 +153,9 @@ def _preview(context: Context, request: Request, visit: Visit) -> Response:
         if hit is None or hit.disposed or hit.expiration <= now:
             raise Refusal(HTTPStatus.NOT_FOUND, _GONE)
         kind = session.get_one(HitType, hit.hit_type_id)
-        guarded = [each for each in kind.qualification_requirements if each["RequiredToPreview"]]
-        if not qualifies(session, visit.worker.id, guarded):
+        if not qualifies(session, visit.worker.id, kind.qualification_requirements, "Preview"):
             raise Refusal(HTTPStatus.FORBIDDEN, "This task asks for a qualification you do not have yet.")
-        task = tasks.described(hit, kind)
+        task = tasks.described(hit, kind, qualifies(session, visit.worker.id, kind.qualification_requirements))
     question = context.question(hit.id)
     address = tasks.preview_address(context, context.base(request), hit, question, now)
     if wants_json(request):
