@@ -6,12 +6,13 @@ Slow on purpose: what kloc's consolidation is compared with should be easy to be
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
@@ -25,6 +26,8 @@ CLASSES = simulated_answers.CLASSES
 FRAME_S = 0.1
 #: Average-link clusters grow while the mean tIoU is at least this.
 LINK_TIOU = 0.35
+#: Workers asked per video; a measure looks at the first k of them.
+MOST_ANSWERS = 7
 
 #: One worker's segments.
 Marks = tuple[Instance, ...]
@@ -39,40 +42,54 @@ Found = Mapping[str, Sequence[Instance]]
 
 @dataclass(frozen=True)
 class World:
-    """One crowd and its videos. ``generator``: "independent" or "correlated"."""
+    """One crowd and its videos. ``generator``: "independent" or "correlated". ``mood``: "as drawn", "all spam"
+    (nobody is honest) or "nothing occurs" (everybody says so).
+
+    Answers are nested: those of fewer workers per video are among those of more.
+    """
 
     generator: str
     seed: int
     n_videos: int
     n_workers: int
+    mood: str = "as drawn"
 
     @cached_property
     def truth(self) -> dict[str, Annotation]:
+        """By video id."""
         return {a.item.video_id: a for a in simulated_answers.truth(self.seed, self.n_videos)}
 
-    @cached_property
-    def _crowd(self) -> Sequence[Any]:
-        make = simulate.crowd if self.generator == "independent" else simulated_answers.crowd
-        return make(self.seed, self.n_workers)
-
     def raw(self, k: int) -> dict[str, dict[str, dict[str, Any]]]:
-        """The JSON of ``k`` workers' answers per video. Those of a smaller ``k`` are among those of a larger."""
-        ask: Callable[..., dict[str, Any]]
-        ask = simulate.simulated_answer if self.generator == "independent" else simulated_answers.simulated_answer
-        answers = {}
-        for name, annotation in self.truth.items():
-            turn = generator(self.seed, "who is asked", name).permutation(len(self._crowd))[:k]
-            answers[name] = {
-                worker.name: ask(worker, self.seed, name, annotation.item.duration, annotation.instances, CLASSES)
-                for worker in (self._crowd[i] for i in turn)
-            }
-        return answers
+        """The JSON of ``k`` workers' answers, by video and worker; there are :data:`MOST_ANSWERS`."""
+        return {name: dict(list(given.items())[:k]) for name, given in self._asked.items()}
 
     def answers(self, k: int) -> Answers:
         """As :meth:`raw`, the segments only."""
         return {
             name: {worker: _marks(answer) for worker, answer in given.items()} for name, given in self.raw(k).items()
         }
+
+    @cached_property
+    def _asked(self) -> dict[str, dict[str, dict[str, Any]]]:
+        ask: Callable[..., dict[str, Any]]
+        if self.generator == "independent":
+            people: Sequence[Any] = simulate.crowd(self.seed, self.n_workers)
+            ask, spam = simulate.simulated_answer, [replace(p, spammer=True) for p in people]
+        else:
+            people = simulated_answers.crowd(self.seed, self.n_workers)
+            kinds = ("whole", "nothing", "anything", "first")
+            ask = simulated_answers.simulated_answer
+            spam = [replace(p, spam=kinds[i % len(kinds)]) for i, p in enumerate(people)]
+        people = spam if self.mood == "all spam" else people
+        silent: dict[str, Any] = {"segments": [], "none": True} if self.mood == "nothing occurs" else {}
+        answers = {}
+        for name, true in self.truth.items():
+            turn = generator(self.seed, "who is asked", name).permutation(len(people))[:MOST_ANSWERS]
+            answers[name] = {
+                people[i].name: ask(people[i], self.seed, name, true.item.duration, true.instances, CLASSES) | silent
+                for i in turn.tolist()
+            }
+        return answers
 
 
 def _marks(answer: Mapping[str, Any]) -> Marks:
@@ -116,24 +133,50 @@ def runs(share: NDArray[np.float64], label: str, duration: float) -> list[Instan
     ]
 
 
+def dawid_skene_per_frame(world: World, answers: Answers) -> Found:
+    """crowd-kit's Dawid-Skene on frames: every frame of every class that somebody marked in the video is a task."""
+    from crowdkit.aggregation import DawidSkene
+
+    found: dict[str, list[Instance]] = {name: [] for name in answers}
+    tables, places, first = [], [], 0
+    for name, given in answers.items():
+        for label in sorted({mark.label for marks in given.values() for mark in marks}):
+            votes = frames(given, label, world.truth[name].item.duration)
+            tasks = np.arange(first, first + votes.shape[1])
+            tables += [
+                pd.DataFrame({"task": tasks, "worker": worker, "label": row.astype(np.int8)})
+                for worker, row in zip(given, votes, strict=True)
+            ]
+            places.append((name, label, slice(first, first + votes.shape[1])))
+            first += votes.shape[1]
+    if not tables:
+        return found
+    chances = DawidSkene(n_iter=100).fit_predict_proba(pd.concat(tables, ignore_index=True))
+    inside = chances.reindex(columns=[0, 1], fill_value=0.0)[1].sort_index().to_numpy()
+    for name, label, place in places:
+        found[name] += runs(inside[place], label, world.truth[name].item.duration)
+    return found
+
+
 def cluster_mean(world: World, answers: Answers) -> Found:
     """Clusters that more than half of those asked have part in, between the means of their boundaries."""
-    return _clustered(answers, lambda values: float(np.mean(values)))
+    return clustered(answers, lambda values: float(np.mean(values)))
 
 
 def cluster_median(world: World, answers: Answers) -> Found:
     """Clusters that more than half of those asked have part in, between the medians of their boundaries."""
-    return _clustered(answers, lambda values: float(np.median(values)))
+    return clustered(answers, lambda values: float(np.median(values)))
 
 
-def _clustered(answers: Answers, middle: Callable[[list[float]], float]) -> Found:
+def clustered(answers: Answers, middle: Callable[[list[float]], float], above: float = 0.5) -> Found:
+    """Clusters that more than a share of those asked have part in; that share is the confidence."""
     found: dict[str, list[Instance]] = {}
     for name, given in answers.items():
         found[name] = []
         for label in CLASSES:
             for cluster in clusters([(w, m) for w, marks in given.items() for m in marks if m.label == label]):
                 share = len({worker for worker, _ in cluster}) / len(given)
-                if share > 0.5:
+                if share > above:
                     start, end = (middle([getattr(m, side) for _, m in cluster]) for side in ("start", "end"))
                     found[name].append(Instance(start, end, label, share))
     return found
@@ -156,7 +199,7 @@ def clusters(marks: Sequence[tuple[str, Instance]]) -> list[list[tuple[str, Inst
 
 def tiou(a: Instance, b: Instance) -> float:
     """Shared over covered seconds."""
-    shared = max(min(a.end, b.end) - max(a.start, b.start), 0.0)
+    shared = _shared(a, b)
     return shared / (a.duration + b.duration - shared)
 
 
@@ -192,3 +235,83 @@ def f1_of_single_workers(world: World, answers: Answers, threshold: float) -> fl
             pairs += len(matched(marks, true, threshold))
             total += len(marks) + len(true)
     return 2 * pairs / total if total else 1.0
+
+
+def touched(given: Mapping[str, Marks], true: Sequence[Instance]) -> set[int]:
+    """Which true instances some worker merged with another or split: index by index, judged by overlap.
+
+    Merged: one segment of their class holds more than half of two or more. Split: two or more segments of one worker
+    lie more than half inside one.
+    """
+    hit: set[int] = set()
+    for marks in given.values():
+        for label in {mark.label for mark in marks}:
+            own = [m for m in marks if m.label == label]
+            mine = [(j, t) for j, t in enumerate(true) if t.label == label]
+            for mark in own:
+                inside = {j for j, t in mine if _shared(mark, t) > 0.5 * t.duration}
+                hit |= inside if len(inside) > 1 else set()
+            hit |= {j for j, t in mine if sum(_shared(m, t) > 0.5 * m.duration for m in own) > 1}
+    return hit
+
+
+def f1_where_touched(found: Found, world: World, answers: Answers, threshold: float = 0.5) -> float:
+    """F1 over the true instances that somebody merged or split, and over what was found nearest to them."""
+    pairs = total = 0
+    for name, instances in found.items():
+        true = world.truth[name].instances
+        hit = touched(answers[name], true)
+        near = [max(range(len(true)), key=lambda j: _nearness(f, true[j]), default=-1) for f in instances]
+        mine = [f for f, j in zip(instances, near, strict=True) if j in hit and _shared(f, true[j]) > 0]
+        pairs += len(matched(mine, [true[j] for j in sorted(hit)], threshold))
+        total += len(mine) + len(hit)
+    return 2 * pairs / total if total else 1.0
+
+
+def _nearness(a: Instance, b: Instance) -> tuple[bool, float]:
+    return a.label == b.label, _shared(a, b)
+
+
+def _shared(a: Instance, b: Instance) -> float:
+    return max(min(a.end, b.end) - max(a.start, b.start), 0.0)
+
+
+def boundary_errors(found: Found, world: World) -> list[float]:
+    """Seconds between found and true boundaries, two per pair matched at tIoU 0.5."""
+    errors = []
+    for name, instances in found.items():
+        true = world.truth[name].instances
+        for i, j in matched(instances, true, 0.5):
+            errors += [abs(instances[i].start - true[j].start), abs(instances[i].end - true[j].end)]
+    return errors
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """ECE over ten equal bins, and per bin that holds any: [mean confidence, share that is true, how many]."""
+
+    ece: float
+    table: list[list[float]]
+
+
+def calibration(said: Sequence[tuple[float, bool]]) -> Calibration:
+    """How far (confidence, true) pairs are from their word."""
+    confidence = np.array([p for p, _ in said])
+    right = np.array([float(r) for _, r in said])
+    bins = np.minimum((confidence * 10).astype(int), 9)
+    table = [
+        [round(float(x), 4) for x in (confidence[bins == b].mean(), right[bins == b].mean())] + [int((bins == b).sum())]
+        for b in range(10)
+        if (bins == b).any()
+    ]
+    ece = sum(abs(said - true) * n for said, true, n in table) / max(len(said), 1)
+    return Calibration(round(ece, 4), table)
+
+
+def said_and_true(candidates: Found, world: World) -> list[tuple[float, bool]]:
+    """Each candidate's confidence, and whether there is a true instance of its class with tIoU of at least 0.5."""
+    return [
+        (c.confidence, any(t.label == c.label and tiou(c, t) >= 0.5 for t in world.truth[name].instances))
+        for name, instances in candidates.items()
+        for c in instances
+    ]
