@@ -81,10 +81,10 @@ class Walk:
     def look(self, tab: Any, frame: Any, state: str) -> None:
         """Keep a screenshot and what axe-core says of the page in this state, in light and in dark."""
         for scheme in ("light", "dark"):
-            tab.emulate_media(color_scheme=scheme)
+            tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             annotator.picture(tab, f"annotating-{state}-{scheme}")
             self.findings += [f"{state}, {scheme}: {line}" for line in annotator.severe(frame)]
-        tab.emulate_media(color_scheme="light")
+        tab.emulate_media(color_scheme="light", reduced_motion="no-preference")
         self.states.append(state)
 
 

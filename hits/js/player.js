@@ -219,7 +219,6 @@ function load() {
   if (!video.canPlayType(type)) {
     return cannotPlay(`This browser cannot play ${codec} video, which this task needs. Please open it in a recent Chrome, Edge, Firefox or Safari.`);
   }
-  if (!opened) checkParts(url);
   video.src = url;
   video.load();
 }
@@ -251,6 +250,7 @@ video.addEventListener("error", async () => {
 });
 video.addEventListener("loadeddata", () => {
   cover("");
+  if (!opened) checkParts(video.currentSrc);
   opened = true;
   breaks = 0;
   if (!video.videoWidth) return cannotPlay("This browser plays the sound of this video, but cannot decode its picture.");
