@@ -1,0 +1,198 @@
+"""Throttles, faults, lost answers and kill -9 between kloc and its endpoint: every HIT, answer and cent once."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks import flaky_proxy
+from benchmarks.campaigns import (
+    PER_HIT,
+    REWARD_MILLS,
+    Books,
+    Endpoint,
+    Hands,
+    answer_in,
+    free_port,
+    hire,
+    kloc,
+    make_workspace,
+    read_books,
+    write_tiny_video,
+)
+from benchmarks.harness import Context, Figure, load_average, measure
+from kloc.crowd.money import dollars
+from kloc.pipeline import selecting
+from kloc.pipeline.telling import Silent
+from kloc.workspace import Workspace
+
+WORKERS = 5
+#: Kills come within so many seconds after the start of a command or the kill before: of publish-hits, of ingest.
+PUBLISHING_S, INGESTING_S = 2.5, 10.0
+#: What a command says that gave up for now because of the faults; it is run again.
+GAVE_UP = ("is the endpoint running?", "the endpoint failed", "Throttling", "Rate exceeded")
+
+
+@dataclass
+class Trial:
+    """One campaign under faults, and what was found wrong with its books."""
+
+    workspace: Workspace
+    endpoint: Endpoint
+    cap: int
+    chance: random.Random
+    kills: Counter[str] = field(default_factory=Counter)
+    gave_up: list[str] = field(default_factory=list)
+    runs: int = 0
+    highest: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def disturb(self, command: list[str], kills: int, longest_s: float, done: Callable[[Books], bool]) -> None:
+        """Run a command again and again until it is done and so many kills, of it or of the endpoint, are used up."""
+        while kills or not done(self.check()):
+            process = kloc(self.workspace.root, *command)
+            self.runs += 1
+            while kills and self._outlives(process, self.chance.uniform(0.0, longest_s)):
+                kills -= 1
+                self._kill(process, command[0])
+            self._end(process, command[0])
+
+    def check(self) -> Books:
+        """Both books as they are; notes what must never be, whoever was killed when."""
+        books = read_books(self.workspace)
+        self.highest = max(self.highest, books.ledger.exposure)
+        twice = [text for text, count in books.published.items() if count > 1]
+        for broken, what in (
+            (books.ledger.exposure > self.cap, f"{dollars(books.ledger.exposure)} promised, over the cap"),
+            (twice, f"published twice: {twice}"),
+            (books.ledger.committed > books.paid, f"{books.ledger} but {dollars(books.paid)} approved"),
+            (books.paid > books.ledger.exposure, f"{dollars(books.paid)} approved, more than promised"),
+            (not books.kept.keys() <= books.handed_in.keys(), "an answer that nobody handed in"),
+        ):
+            if broken:
+                self.wrong.append(what)
+        return books
+
+    def _outlives(self, process: subprocess.Popen[str], seconds: float) -> bool:
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
+    def _kill(self, process: subprocess.Popen[str], name: str) -> None:
+        victim = self.chance.choice([name, "crowd serve"])
+        self.kills[victim] += 1
+        if victim == name:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        else:
+            self.endpoint.end(signal.SIGKILL)
+        self.check()
+        if victim != name:
+            self.endpoint.start()
+
+    def _end(self, process: subprocess.Popen[str], name: str) -> None:
+        _, said = process.communicate()
+        if process.returncode in (0, -signal.SIGKILL):
+            return
+        self.gave_up.append(said.strip()[-300:])
+        if not any(words in said for words in GAVE_UP):
+            raise RuntimeError(f"kloc {name} failed: {said.strip()[-800:]}")
+
+
+def run_trial(
+    folder: Path, hits: int, rounds: int, kills: int, seed: int, **changes: Any
+) -> tuple[list[Figure], Trial]:
+    """A campaign of ``hits`` HITs in ``rounds`` rounds under all faults at once; its figures.
+
+    ``changes`` are settings of the workspace. Two fifths of the kills come while publishing, the rest while ingesting.
+    """
+    began, load = time.perf_counter(), load_average()
+    folder.mkdir()
+    video = write_tiny_video(folder / "tiny.mp4")
+    port = free_port()
+    cap = hits * PER_HIT * REWARD_MILLS
+    with flaky_proxy.running(("127.0.0.1", port), seed) as proxy:
+        make_workspace(folder / "workspace", video, hits, proxy.url, **{"selection.batch": hits // rounds, **changes})
+        workspace = Workspace.open(folder / "workspace")
+        trial = Trial(workspace, Endpoint(workspace.root, port), cap, random.Random(seed))
+        crew = [
+            Hands(proxy.url, token, 3.0, seed + i) for i, token in enumerate(hire(workspace.root, WORKERS).values())
+        ]
+        trial.endpoint.start()
+        try:
+            for worker in crew:
+                worker.start()
+            for number in range(rounds):
+                mine = kills * (number + 1) // rounds - kills * number // rounds
+                _round(trial, number, hits // rounds, mine)
+        finally:
+            for worker in crew:
+                worker.over.set()
+            for worker in crew:
+                worker.join()
+            trial.endpoint.end(signal.SIGTERM)
+        books = trial.check()
+        workspace.close()
+    detail = {
+        "seconds": round(time.perf_counter() - began),
+        "load_1min": load,
+        "rounds": rounds,
+        "commands run": trial.runs,
+        "gave up and were run again": len(trial.gave_up),
+        "last words": sorted({words[-120:] for words in trial.gave_up})[:5],
+        "requests": dict(proxy.counts),
+        "workers' requests": sum(worker.requests for worker in crew),
+        "answers sent again with another content": sum(worker.repeated for worker in crew),
+    }
+    return _figures(trial, books, crew, hits, kills, detail)
+
+
+def _round(trial: Trial, number: int, batch: int, kills: int) -> None:
+    selecting.select(trial.workspace, batch=None, reporter=Silent())
+    publish = ["publish-hits", "--max-spend"]
+    so_far = (number + 1) * batch
+    if number == 0:  # a cent less than it takes: nothing may happen
+        too_little = dollars(batch * PER_HIT * REWARD_MILLS - 10).removeprefix("$")
+        kloc(trial.workspace.root, *publish, too_little).communicate()
+        if trial.check().published:
+            trial.wrong.append("published although the cap is too low")
+    cap = dollars(trial.cap).removeprefix("$")
+    trial.disturb([*publish, cap], 2 * kills // 5, PUBLISHING_S, lambda books: len(books.created) == so_far)
+    trial.disturb(["ingest"], kills - 2 * kills // 5, INGESTING_S, lambda books: books.closed > number)
+
+
+def _figures(
+    trial: Trial, books: Books, crew: list[Hands], hits: int, kills: int, detail: dict[str, Any]
+) -> list[Figure]:
+    sent = {assignment: text for worker in crew for assignment, text in worker.sent.items()}
+    answers = hits * PER_HIT
+    changed = [a for a, raw in books.handed_in.items() if answer_in(raw) != sent.get(a) or books.kept.get(a) != raw]
+    wrong = [*trial.wrong, *books.unreadable, *(text for worker in crew for text in worker.refused)]
+    return [
+        Figure("kills", trial.kills.total(), at_least=kills, detail={**trial.kills, **detail}),
+        Figure("HITs at the endpoint", books.published.total(), at_least=hits, at_most=hits),
+        Figure("HITs there that the store knows", len(books.created), at_least=hits, at_most=hits),
+        Figure("answers at the endpoint", len(books.handed_in), at_least=answers, at_most=answers),
+        Figure("answers ingested", len(books.kept), at_least=answers, at_most=answers),
+        Figure("answers that are not what was sent first", len(changed), at_most=0),
+        Figure("money spent less what was approved", abs(books.ledger.committed - books.paid), "mills", at_most=0),
+        Figure("money spent", books.ledger.committed / 1000, "$", at_least=trial.cap / 1000, at_most=trial.cap / 1000),
+        Figure("highest promise less the cap", trial.highest - trial.cap, "mills", at_most=0),
+        Figure("things wrong in the books after a kill", len(wrong), at_most=0, detail={"wrong": wrong[:20]}),
+    ]
+
+
+@measure("faults", "throttles, 500s, lost answers and kill -9 while publishing and ingesting: everything exactly once")
+def faults(context: Context) -> list[Figure]:
+    """500 HITs, 1,500 answers and 100 kills at full scale; 20, 60 and 4 at small."""
+    hits, rounds, kills = (500, 5, 100) if context.full else (20, 1, 4)
+    return run_trial(context.scratch / "campaign", hits, rounds, kills, context.seed)
