@@ -8,6 +8,7 @@ from typing import Any
 
 from kloc.crowd.answers import is_report
 from kloc.crowd.consolidate import Consolidated, ConsolidatedItem
+from kloc.crowd.policy import GoldRecord
 from kloc.errors import UsageError
 from kloc.files import fingerprint
 from kloc.records import Instance, Item
@@ -22,10 +23,12 @@ _MAX_SEGMENTS = 1000
 
 @dataclass(frozen=True)
 class Consensus:
-    """What all answers so far come to, and how well the answers to each item agree (``None``: nothing to compare)."""
+    """What all answers so far come to, how well the answers to each item agree (``None``: nothing to compare), and
+    how every worker did on gold."""
 
     of: Consolidated
     agreement: Mapping[Item, float | None]
+    gold: Mapping[str, GoldRecord]
 
 
 @dataclass
@@ -57,7 +60,7 @@ def source_of(rows: Sequence[AnnotationRow]) -> str | None:
 def entry_line(entry: Entry, consensus: Consensus) -> dict[str, Any]:
     """One line of the list; ``doubts`` in words."""
     found, agreed = consensus.of.items.get(entry.item), consensus.agreement.get(entry.item)
-    reported = entry.reports + sum(is_report(line.problem) for line in entry.lines)
+    reported = entry.reports  # a report inside an answer is among them
     unreadable = sum(line.problem is not None and not is_report(line.problem) for line in entry.lines)
     signs = sum(bool(line.answer and line.answer.get("signs")) for line in entry.lines)
     doubts = [
@@ -108,11 +111,12 @@ def prefill_lane(hits: Iterable[HitRow]) -> list[dict[str, Any]]:
 def answer_lane(line: AnswerLine, purpose: str, worker: str, consensus: Consensus) -> dict[str, Any]:
     """One worker's answer, readable or not. The raw text is asked for when somebody wants to see it."""
     answer = line.answer or {}
-    quality = consensus.of.workers.get(line.worker_id)
+    quality, gold = consensus.of.workers.get(line.worker_id), consensus.gold.get(line.worker_id)
     return {
         "id": line.assignment_id,
         "worker": worker,
         "quality": None if quality is None else asdict(quality),
+        "gold": None if gold is None else asdict(gold),
         "purpose": purpose,
         "status": line.status,
         "verdict": line.verdict,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,13 @@ from kloc.crowd.agreement import pairwise_f1
 from kloc.crowd.client import UnreachableError, call
 from kloc.crowd.consolidate import ConsolidationSettings, WorkerAnswer, consolidate, from_stored
 from kloc.crowd.endpoint import admin
+from kloc.crowd.policy import gold_records
+from kloc.crowd.reports import handled
 from kloc.errors import CrowdError, KlocError, UsageError
 from kloc.files import safe_name
 from kloc.pipeline import media, serving
 from kloc.pipeline.crowd import exhaustive_for
+from kloc.pipeline.quality import hashed
 from kloc.pipeline.review_lines import (
     Consensus,
     Entry,
@@ -93,6 +96,7 @@ class Desk:
             lines = reviewing.answer_lines(session, tokens)
             reports = reviewing.reports(session, tokens)
             history = reviewing.history(session, item)
+            gold = crowd.gold(session).get(item)
             counting = overlapping(revisions.current_rows(session, item.video_id), item)
             copy = session.get(ArtefactRow, (media.STAGE, item.video_id))
             salt = meta.get(session, "worker_salt") or ""
@@ -114,8 +118,8 @@ class Desk:
             "consensus": None if found is None else consensus_lane(found),
             "agreement": consensus.agreement.get(item),
             "prefill": prefill_lane(hits),
-            "imported": plain(imported[-1].instances) if imported else None,
-            "gold": "gold" in purpose.values(),
+            "gold": None if gold is None else plain(asdict(instance) for instance in gold.instances),
+            "imported": plain(imported[-1].instances) if imported and gold is None else None,
             "answers": [answer_lane(line, purpose[line.token], alias(line.worker_id), consensus) for line in lines],
             "reports": [
                 {"kind": row.kind, "text": row.text, "worker": alias(row.worker_id), "handled": row.handled}
@@ -207,8 +211,7 @@ class Desk:
         """Note that the requester has seen to what workers reported about an item."""
         item = self._item(key)
         with self.workspace.store.transaction() as session:
-            for report in reviewing.reports(session, [hit.token for hit in reviewing.item_hits(session, item)]):
-                report.handled = True
+            handled(session, [hit.token for hit in reviewing.item_hits(session, item)])
 
     # -- how ----------------------------------------------------------------------------------------------
 
@@ -257,14 +260,15 @@ class Desk:
                 if self._consensus is not None and self._consensus[0] == stamp:
                     return self._consensus[1]
                 answers = from_stored(crowd.answers(session))
-                classes = videos.classes(session)
+                classes, gold = videos.classes(session), crowd.gold(session)
+                records = gold_records(session)
             # Outside the transaction: an ingest that runs meanwhile need not wait.
             settings = ConsolidationSettings(method=self.workspace.settings.crowd.consolidation)
             of_item: dict[Item, list[WorkerAnswer]] = {}
             for answer in answers:
                 of_item.setdefault(answer.item, []).append(answer)
             agreement = {item: pairwise_f1(group) for item, group in of_item.items()}
-            self._consensus = stamp, Consensus(consolidate(answers, classes, settings), agreement)
+            self._consensus = stamp, Consensus(consolidate(answers, classes, settings, gold=gold), agreement, records)
             return self._consensus[1]
 
     @contextmanager
@@ -321,7 +325,7 @@ class Desk:
 def _aliases(workspace: Workspace, salt: str) -> Callable[[str], str]:
     """Names that one's own crew was invited by; a short hash for everybody else."""
     names = _crew(workspace)
-    return lambda worker: names.get(worker) or hashlib.sha256(f"{salt}:{worker}".encode()).hexdigest()[:8]
+    return lambda worker: names.get(worker) or hashed(salt, worker)
 
 
 def _crew(workspace: Workspace) -> dict[str, str]:

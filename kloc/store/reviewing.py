@@ -48,7 +48,10 @@ def answers_stamp(session: Session) -> tuple[int, ...]:
     counts = session.execute(
         select(func.count(), func.sum(unread), func.sum(rejected)).select_from(AssignmentRow)
     ).one()
-    return tuple(int(value or 0) for value in counts)
+    known = 0
+    if session.scalar(select(func.count()).select_from(HitRow).where(HitRow.purpose == "gold")):
+        known = session.scalar(select(func.max(AnnotationRow.revision))) or 0  # what is known of gold judges workers
+    return (*(int(value or 0) for value in counts), known)
 
 
 def item_hits(session: Session, item: Item) -> list[HitRow]:

@@ -109,7 +109,9 @@ function lanes() {
   }
   if (item.consensus) list.push(["crowd", item.consensus.provisional ? "Crowd, provisional" : "Crowd", crowd()]);
   if (item.prefill.length) list.push(["prefill", "Proposed to workers", item.prefill.map((s) => bar(s, s.label))]);
-  if (item.imported) list.push(["gold", item.gold ? "Gold" : "Imported", item.imported.map((s) => bar(s, s.label))]);
+  for (const [key, name] of [["gold", "Gold"], ["imported", "Imported"]]) {
+    if (item[key]) list.push([key, name, item[key].map((s) => bar(s, s.label))]);
+  }
   return list;
 }
 

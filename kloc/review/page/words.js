@@ -9,14 +9,15 @@ export const SIGNS = {
   unwatched: "did not watch it",
 };
 export const KINDS = {
-  "does-not-play": "does not play", disturbing: "disturbing", "wrong-class": "wrong class", other: "something else",
+  "in an answer": "in an answer", "does-not-play": "does not play", disturbing: "disturbing", "wrong-class": "wrong class", other: "something else",
 };
 
 export function qualityWords(a) {
   const q = a.quality;
-  if (!q) return "Nothing is known yet about this worker's reliability.";
+  const gold = a.gold ? ` On gold: F1 ${percent(a.gold.f1)} over ${a.gold.answers}.` : "";
+  if (!q) return `Nothing is known yet about this worker's reliability.${gold}`;
   return `Finds ${percent(q.sensitivity)} of what is there, joins ${percent(q.false_alarm)} of what is not, `
-    + `edges off by ${q.scale.toFixed(2)} of the usual tolerance; ${q.answers} answer${q.answers === 1 ? "" : "s"}.`;
+    + `edges off by ${q.scale.toFixed(2)} of the usual tolerance; ${q.answers} answer${q.answers === 1 ? "" : "s"}.${gold}`;
 }
 
 export function answerWords(a) {
