@@ -34,7 +34,7 @@ def accept(session: Session, hit_id: str, worker: Worker, now: float) -> Assignm
     hit = hits.lock(session, hit_id)
     if hit is None or hit.disposed:
         raise Refusal(HTTPStatus.NOT_FOUND, "This task does not exist any more.")
-    standing.require(session, worker.id)
+    standing.require(session, standing.lock(session, worker.id))
     held = session.scalar(
         select(Assignment).where(Assignment.hit_id == hit_id, Assignment.worker_id == worker.id).with_for_update()
     )
@@ -65,7 +65,7 @@ def accept(session: Session, hit_id: str, worker: Worker, now: float) -> Assignm
 
 def give_back(session: Session, assignment_id: str, worker_id: str) -> None:
     """End a lease early; its place is free at once. Returning twice is fine, returning handed-in work is not."""
-    assignment = _locked(session, assignment_id)
+    assignment = _held(session, assignment_id)
     if assignment is None or assignment.worker_id != worker_id:
         raise Refusal(HTTPStatus.NOT_FOUND, "This task is not yours.")
     if assignment.status in HANDED_IN:
@@ -79,13 +79,16 @@ def submit(session: Session, assignment_id: str, answer: str, now: float) -> Lit
     After the lease the answer still counts while the HIT is open and has a free place. Once the HIT has closed
     it does not: the requester has been told that no more answers come, and may have spent the money elsewhere.
     """
-    assignment = _locked(session, assignment_id)
-    if assignment is None:
+    known = session.execute(select(Assignment.hit_id, Assignment.worker_id).where(Assignment.id == assignment_id))
+    row = known.one_or_none()
+    hit = None if row is None else hits.lock(session, row.hit_id)
+    worker = None if row is None else standing.lock(session, row.worker_id)
+    assignment = _held(session, assignment_id)
+    if assignment is None or hit is None:
         raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
     if assignment.status in HANDED_IN:
         return "again"
-    standing.require(session, assignment.worker_id)
-    hit = session.get_one(Hit, assignment.hit_id)
+    standing.require(session, worker)
     if assignment.status != ACCEPTED or assignment.deadline <= now:
         try:
             _require_place(session, hit, now)
@@ -102,7 +105,7 @@ def submit(session: Session, assignment_id: str, answer: str, now: float) -> Lit
 
 def save_draft(session: Session, assignment_id: str, content: str, now: float) -> None:
     """Keep a draft, whether the lease still runs or not; after the answer is in there is nothing to draft."""
-    assignment = _locked(session, assignment_id)
+    assignment = _held(session, assignment_id)
     if assignment is None:
         raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
     if assignment.status in HANDED_IN:
@@ -122,15 +125,7 @@ def _require_place(session: Session, hit: Hit, now: float) -> None:
         raise Refusal(HTTPStatus.CONFLICT, "All places of this task are taken.")
 
 
-def _locked(session: Session, assignment_id: str) -> Assignment | None:
-    """The assignment with its HIT held. The HIT first, always: no two transactions wait for each other."""
-    hit_id = session.scalar(select(Assignment.hit_id).where(Assignment.id == assignment_id))
-    if hit_id is None:
-        return None
-    hits.lock(session, hit_id)
-    return session.scalar(
-        select(Assignment)
-        .where(Assignment.id == assignment_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
+def _held(session: Session, assignment_id: str) -> Assignment | None:
+    """The assignment, held until the transaction ends."""
+    query = select(Assignment).where(Assignment.id == assignment_id).with_for_update()
+    return session.scalar(query.execution_options(populate_existing=True))

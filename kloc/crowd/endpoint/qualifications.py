@@ -78,12 +78,26 @@ def validated(session: Session, requirements: Sequence[Any]) -> list[dict[str, A
     if len(requirements) > 10:
         raise invalid(f"{len(requirements)} qualification requirements, at most 10 are allowed")
     kept = [_validated(requirement) for requirement in requirements]
-    ids = {requirement["QualificationTypeId"] for requirement in kept} - SYSTEM.keys()
-    query = select(QualificationType.id).where(QualificationType.id.in_(ids), QualificationType.disposed.is_(False))
-    missing = sorted(ids.difference(session.scalars(query))) if ids else []
-    if missing:
-        raise RequestError("QualificationTypeDoesNotExist", f"Qualification type {missing[0]} does not exist.")
+    require_usable(session, kept)
     return kept
+
+
+def require_usable(session: Session, requirements: Sequence[dict[str, Any]]) -> None:
+    """Raise :class:`RequestError` unless new HITs may ask for all of this: known, not deleted, active."""
+    ids = {requirement["QualificationTypeId"] for requirement in requirements} - SYSTEM.keys()
+    if not ids:
+        return
+    query = select(QualificationType.id, QualificationType.active)
+    rows = session.execute(query.where(QualificationType.id.in_(ids), QualificationType.disposed.is_(False)))
+    active: dict[str, bool] = {row[0]: row[1] for row in rows}
+    for type_id in sorted(ids):
+        if type_id not in active:
+            raise RequestError("QualificationTypeDoesNotExist", f"Qualification type {type_id} does not exist.")
+        if not active[type_id]:
+            raise RequestError(
+                "InvalidQualificationTypeState",
+                f"This operation can be called with a status of: Active. Qualification type {type_id} is Inactive.",
+            )
 
 
 def _validated(requirement: Any) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def submit_test(session: Session, attempt_id: str, answer: str, now: float) -> O
     worker_id = session.scalar(select(QualificationRequest.worker_id).where(QualificationRequest.id == attempt_id))
     if worker_id is None:
         raise Refusal(HTTPStatus.NOT_FOUND, "There is no such test.")
-    standing.require(session, worker_id, alone=True)
+    standing.require(session, standing.lock(session, worker_id, alone=True))
     attempt = session.get_one(QualificationRequest, attempt_id, populate_existing=True)
     kind = session.get_one(QualificationType, attempt.type_id)
     if attempt.submitted is None:
@@ -227,7 +227,7 @@ def _needed(asked: Sequence[dict[str, Any]]) -> int | None:
 
 def _requestable(session: Session, type_id: str, worker: Worker) -> QualificationType:
     """The type, with the worker's row held: one request at a time decides about a worker's tries."""
-    standing.require(session, worker.id, alone=True)
+    standing.require(session, standing.lock(session, worker.id, alone=True))
     kind = session.get(QualificationType, type_id)
     if kind is None or kind.disposed or not kind.active:
         raise Refusal(HTTPStatus.NOT_FOUND, _GONE)

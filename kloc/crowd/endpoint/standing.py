@@ -10,27 +10,26 @@ from sqlalchemy.orm import Session
 from kloc.crowd.endpoint.faults import Refusal
 from kloc.crowd.endpoint.tables import Worker, WorkerBlock
 
-BLOCKED = "The requester has no more work for you here; what you have earned stays yours."
-WITHDRAWN = "Your access has been withdrawn; please ask the person who gave it to you."
+_BLOCKED = "The requester has no more work for you here; what you have earned stays yours."
+_WITHDRAWN = "Your access has been withdrawn; please ask the person who gave it to you."
 
 
 def is_blocked(session: Session, worker_id: str) -> bool:
     return session.scalar(select(WorkerBlock.worker_id).where(WorkerBlock.worker_id == worker_id)) is not None
 
 
-def lock(session: Session, worker_id: str, *, alone: bool) -> Worker | None:
-    """The worker, held until the transaction ends: alone, or beside others who only look."""
+def lock(session: Session, worker_id: str, *, alone: bool = False) -> Worker | None:
+    """The worker, held until the transaction ends: alone, or beside others who only look.
+
+    Locks come in one order everywhere, so that nobody waits for each other: account, HIT, worker, assignment.
+    """
     query = select(Worker).where(Worker.id == worker_id).with_for_update(read=not alone)
     return session.scalar(query.execution_options(populate_existing=True))
 
 
-def require(session: Session, worker_id: str, *, alone: bool = False) -> None:
-    """Raise :class:`Refusal` (403) for a worker without access or with a block; no block comes before the commit.
-
-    Whoever locks a HIT as well locks it first.
-    """
-    worker = lock(session, worker_id, alone=alone)
+def require(session: Session, worker: Worker | None) -> None:
+    """Raise :class:`Refusal` (403) for a worker without access or with a block. Held, they keep it till the commit."""
     if worker is None or worker.revoked is not None:
-        raise Refusal(HTTPStatus.FORBIDDEN, WITHDRAWN)
-    if is_blocked(session, worker_id):
-        raise Refusal(HTTPStatus.FORBIDDEN, BLOCKED)
+        raise Refusal(HTTPStatus.FORBIDDEN, _WITHDRAWN)
+    if is_blocked(session, worker.id):
+        raise Refusal(HTTPStatus.FORBIDDEN, _BLOCKED)

@@ -21,7 +21,7 @@ from kloc.crowd.endpoint.database import lock_account
 from kloc.crowd.endpoint.faults import Refusal, RequestError, SignatureError, invalid
 from kloc.crowd.endpoint.limits import body_of
 from kloc.crowd.endpoint.money import to_cents
-from kloc.crowd.endpoint.operations import ALL_OPERATIONS, OPERATIONS, Call, Parameters
+from kloc.crowd.endpoint.operations import OPERATIONS, UNSUPPORTED, Call, Parameters
 
 TARGET = "MTurkRequesterServiceV20170117."
 #: A question has at most 64 KiB, escaped in JSON at most six times as much.
@@ -80,8 +80,8 @@ def respond(context: Context, request: Request, body: bytes) -> Response:
 
 def _run(context: Context, name: str, parameters: Parameters) -> dict[str, Any]:
     if name not in OPERATIONS:
-        known = "is not supported by this endpoint" if name in ALL_OPERATIONS else "is not one of the Requester API"
-        raise RequestError("UnsupportedOperation", f"The operation {name[:64]!r} {known}.")
+        why = f"is not supported: {UNSUPPORTED[name]}" if name in UNSUPPORTED else "is not one of the Requester API"
+        raise RequestError("UnsupportedOperation", f"The operation {name[:64]!r} {why}.")
     function, writes = OPERATIONS[name]
     context.settle()
     balance = to_cents(context.settings.balance) or 0

@@ -1,61 +1,36 @@
 """The operations of the Requester API (2017-01-17)."""
 
-from kloc.crowd.endpoint.operations import assignments, hit_types, hits, payments, workers
+from kloc.crowd.endpoint.operations import (
+    assignments,
+    hit_types,
+    hits,
+    payments,
+    qualification_types,
+    qualifications,
+    reviews,
+    workers,
+)
 from kloc.crowd.endpoint.operations.registry import OPERATIONS, Call, Parameters
 
-#: Every operation of the API. Those without a function answer that they are not supported.
-ALL_OPERATIONS = frozenset(
-    {
-        "AcceptQualificationRequest",
-        "ApproveAssignment",
-        "AssociateQualificationWithWorker",
-        "CreateAdditionalAssignmentsForHIT",
-        "CreateHIT",
-        "CreateHITType",
-        "CreateHITWithHITType",
-        "CreateQualificationType",
-        "CreateWorkerBlock",
-        "DeleteHIT",
-        "DeleteQualificationType",
-        "DeleteWorkerBlock",
-        "DisassociateQualificationFromWorker",
-        "GetAccountBalance",
-        "GetAssignment",
-        "GetFileUploadURL",
-        "GetHIT",
-        "GetQualificationScore",
-        "GetQualificationType",
-        "ListAssignmentsForHIT",
-        "ListBonusPayments",
-        "ListHITs",
-        "ListHITsForQualificationType",
-        "ListQualificationRequests",
-        "ListQualificationTypes",
-        "ListReviewPolicyResultsForHIT",
-        "ListReviewableHITs",
-        "ListWorkerBlocks",
-        "ListWorkersWithQualificationType",
-        "NotifyWorkers",
-        "RejectAssignment",
-        "RejectQualificationRequest",
-        "SendBonus",
-        "SendTestEventNotification",
-        "UpdateExpirationForHIT",
-        "UpdateHITReviewStatus",
-        "UpdateHITTypeOfHIT",
-        "UpdateNotificationSettings",
-        "UpdateQualificationType",
-    }
-)
+_NO_NOTIFICATIONS = "this endpoint sends no notifications; ask for what is new instead, as `kloc ingest --watch` does"
+#: What the API has and this endpoint does not: the operation -> why, and what to do instead.
+UNSUPPORTED = {
+    "GetFileUploadURL": "this endpoint takes no file uploads; have the page send what it needs as form fields",
+    "SendTestEventNotification": _NO_NOTIFICATIONS,
+    "UpdateNotificationSettings": _NO_NOTIFICATIONS,
+}
 
 __all__ = [
-    "ALL_OPERATIONS",
     "OPERATIONS",
+    "UNSUPPORTED",
     "Call",
     "Parameters",
     "assignments",
     "hit_types",
     "hits",
     "payments",
+    "qualification_types",
+    "qualifications",
+    "reviews",
     "workers",
 ]

@@ -13,7 +13,7 @@ from kloc.crowd.endpoint.faults import RequestError
 from kloc.crowd.endpoint.ids import new_id
 from kloc.crowd.endpoint.operations.account import require_funds
 from kloc.crowd.endpoint.operations.registry import Call, operation
-from kloc.crowd.endpoint.qualifications import validated
+from kloc.crowd.endpoint.qualifications import require_usable, validated
 from kloc.crowd.endpoint.tables import HitType
 
 YEAR = 31_536_000
@@ -60,7 +60,9 @@ def update_hit_type_of_hit(call: Call) -> dict[str, Any]:
 
 
 def existing_type(call: Call, type_id: str) -> HitType:
+    """The type, for HITs to be made of it. What it asks for must still be there."""
     found = call.session.get(HitType, type_id)
     if found is None:
         raise RequestError("HITTypeDoesNotExist", f"Hit type {type_id} does not exist.")
+    require_usable(call.session, found.qualification_requirements)
     return found

@@ -49,6 +49,21 @@ def page(
     return rows, answer
 
 
+def chosen(
+    keys: Sequence[tuple[float, str]], parameters: Parameters, listing: str
+) -> tuple[Sequence[tuple[float, str]], dict[str, Any]]:
+    """:func:`page` for a listing that no one query gives: of all its keys, in order, those of the page."""
+    size = parameters.integer("MaxResults", 1, 100, default=10)
+    if parameters.has("NextToken"):
+        after = tuple(_decode(parameters.text("NextToken", 255), listing, (float, str)))
+        keys = [key for key in keys if key > after]
+    answer: dict[str, Any] = {"NumResults": min(len(keys), size)}
+    if len(keys) > size:
+        keys = keys[:size]
+        answer["NextToken"] = _encode(list(keys[-1]), listing)
+    return keys, answer
+
+
 def _encode(position: list[Any], listing: str) -> str:
     return base64.urlsafe_b64encode(json.dumps([_mark(listing), *position]).encode()).decode().rstrip("=")
 
