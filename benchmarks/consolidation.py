@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.special import expit
 
 from kloc.crowd import simulate
 from kloc.experiments import simulated_answers
@@ -26,6 +27,8 @@ CLASSES = simulated_answers.CLASSES
 FRAME_S = 0.1
 #: Average-link clusters grow while the mean tIoU is at least this.
 LINK_TIOU = 0.35
+#: Dawid-Skene is fitted on every so many-th frame.
+FITTED = 5
 #: Workers asked per video; a measure looks at the first k of them.
 MOST_ANSWERS = 7
 
@@ -134,27 +137,34 @@ def runs(share: NDArray[np.float64], label: str, duration: float) -> list[Instan
 
 
 def dawid_skene_per_frame(world: World, answers: Answers) -> Found:
-    """crowd-kit's Dawid-Skene on frames: every frame of every class that somebody marked in the video is a task."""
+    """crowd-kit's Dawid-Skene: every frame of every class that somebody marked in the video is a task.
+
+    Every :data:`FITTED`-th frame is fitted, for time; the parameters then judge all.
+    """
     from crowdkit.aggregation import DawidSkene
 
     found: dict[str, list[Instance]] = {name: [] for name in answers}
-    tables, places, first = [], [], 0
+    workers = sorted({worker for given in answers.values() for worker in given})
+    places, tables, first = [], [], 0
     for name, given in answers.items():
+        who = np.array([workers.index(worker) for worker in given])
         for label in sorted({mark.label for marks in given.values() for mark in marks}):
-            votes = frames(given, label, world.truth[name].item.duration)
-            tasks = np.arange(first, first + votes.shape[1])
-            tables += [
-                pd.DataFrame({"task": tasks, "worker": worker, "label": row.astype(np.int8)})
-                for worker, row in zip(given, votes, strict=True)
-            ]
-            places.append((name, label, slice(first, first + votes.shape[1])))
-            first += votes.shape[1]
+            votes = frames(given, label, world.truth[name].item.duration).astype(np.int8)
+            some = votes[:, ::FITTED]
+            task = np.arange(first, first := first + some.shape[1])
+            columns = (np.tile(task, len(who)), np.repeat(who, len(task)), some.ravel())
+            tables.append(pd.DataFrame(dict(zip(("task", "worker", "label"), columns, strict=True))))
+            places.append((name, label, who, votes))
     if not tables:
         return found
-    chances = DawidSkene(n_iter=100).fit_predict_proba(pd.concat(tables, ignore_index=True))
-    inside = chances.reindex(columns=[0, 1], fill_value=0.0)[1].sort_index().to_numpy()
-    for name, label, place in places:
-        found[name] += runs(inside[place], label, world.truth[name].item.duration)
+    model = DawidSkene(n_iter=100).fit(pd.concat(tables, ignore_index=True))
+    # errors[worker, said, true]; what a worker never said is as good as impossible.
+    whole = pd.MultiIndex.from_product([range(len(workers)), (0, 1)])
+    errors = model.errors_.reindex(index=whole, columns=[0, 1], fill_value=1e-10).to_numpy().reshape(-1, 2, 2)
+    prior = model.priors_.reindex([0, 1], fill_value=1e-10).to_numpy()
+    for name, label, who, votes in places:
+        log = np.log(prior) + np.log(errors[who[:, None], votes]).sum(axis=0)
+        found[name] += runs(expit(log[:, 1] - log[:, 0]), label, world.truth[name].item.duration)
     return found
 
 

@@ -165,18 +165,18 @@ def _figures(generator: str, k: int, runs: Sequence[Run]) -> list[Figure]:
         figures.append(Figure(f"{what}: {score}, less {MEDIAN}'s", difference["mean"], at_least=target, detail=detail))
     ours = bench.calibration([pair for run in runs for pair in run.said])
     shares = bench.calibration([pair for run in runs for pair in run.said_by_share])
-    detail = {"[confidence, true, how many]": ours.table, "share of workers as confidence": shares.ece}
-    return [*figures, Figure(f"{what}: calibration error (ECE)", ours.ece, detail=detail)]
+    reliability = {"[confidence, true, how many]": ours.table, "share of workers as confidence": shares.ece}
+    return [*figures, Figure(f"{what}: calibration error (ECE)", ours.ece, detail=reliability)]
 
 
 def paired(mine: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
     """Mean difference over seeds, its 95 % t interval (``None`` of one seed) and every seed's."""
     differences = np.array(mine) - np.array(theirs)
-    half = None
+    mean = float(differences.mean())
+    interval: list[float] | None = None
     if len(differences) > 1:
         half = float(stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences))
-    mean = float(differences.mean())
-    interval = None if half is None else [round(mean - half, 4), round(mean + half, 4)]
+        interval = [round(mean - half, 4), round(mean + half, 4)]
     return {"mean": round(mean, 4), "interval": interval, "seeds": np.round(differences, 4).tolist()}
 
 
