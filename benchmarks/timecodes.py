@@ -72,6 +72,7 @@ def make(folder: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.int64]]:
     """Write the named videos into ``folder`` as ``NAME.mp4`` or ``.mkv``; gives the ticks of their frames."""
     ntsc = Fraction(30_000, 1001)
     known = {
+        "short": (_steady(250, Fraction(25)), 25, 0, ".mp4"),
         "even": (_steady(300, Fraction(25)), 25, 2, ".mp4"),
         "ntsc": (_steady(300, ntsc), ntsc, 2, ".mp4"),
         "late": (_steady(300, Fraction(25), 2.0), 25, 2, ".mp4"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,10 @@ from benchmarks.harness import Context, Figure, measure
 from benchmarks.timecodes import CLOCK
 from kloc.crowd.endpoint import admin
 from kloc.crowd.page import MAX_BYTES
+from kloc.files import write_json
 from kloc.formats import labels_csv
-from kloc.pipeline import crowd as campaign
-from kloc.pipeline import pool, selecting, serving
+from kloc.pipeline import campaign, pool, selecting, serving
+from kloc.pipeline import crowd as publishing
 from kloc.pipeline.telling import Silent
 from kloc.seeds import generator
 from kloc.store import crowd
@@ -28,6 +29,8 @@ from kloc.workspace import Workspace
 LABEL = "long jump"
 FULL = ("even", "ntsc", "late", "late-mkv", "variable", "late-variable")
 SMALL = ("late", "variable")
+#: The gate's video and what there is to mark in it, seconds.
+GATE, GOLD = "short", ((2.0, 4.0), (6.0, 9.0))
 
 #: For as long as ``window.astray`` is above 0, a seek of the video lands two seconds early.
 ASTRAY = """() => {
@@ -54,6 +57,8 @@ class Walk:
     #: Serious findings of axe-core, and the states that were looked at.
     findings: list[str] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
+    #: Names of those who have passed the gate.
+    trained: set[str] = field(default_factory=set)
     #: Worker ids by name.
     workers: dict[str, str] = field(default_factory=dict)
     #: Bytes that the texts of a task may have beside kloc's own instructions and a class without rules.
@@ -91,22 +96,41 @@ class Walk:
 # -- the worker's doings --------------------------------------------------------------------------------------
 
 
-def begin(walk: Walk, tab: Any, token: str, before: Callable[[Any], None] | None = None) -> tuple[Any, str]:
-    """Open the invitation, take the next task, read the instructions; gives the task's frame and its video."""
-    tab.goto(f"{walk.proxy.url}/w/{token}")
-    if before:
-        before(tab)
-    tab.get_by_role("button", name="Next task").or_(tab.get_by_role("button", name="Accept")).first.click()
+def begin(walk: Walk, tab: Any, name: str, *, looking: bool = False) -> tuple[Any, str]:
+    """Open the invitation, pass the gate where it is still shut, take a task; gives its frame and its video."""
+    tab.goto(f"{walk.proxy.url}/w/{walk.token(name)}")
+    if looking:
+        walk.look(tab, tab, "home")
+    if name not in walk.trained:
+        practise(walk, tab, GOLD, looking=looking)
+        walk.trained.add(name)
+        tab.get_by_role("button", name="Start working").click()
+    else:
+        tab.get_by_role("button", name="Start the next task").click()
     tab.wait_for_url("**/task/*")
     frame = annotator.framed(tab)
-    video = frame.evaluate("JSON.parse(document.getElementById('kloc-task').textContent).video_id")
-    return frame, video
+    return frame, frame.evaluate("JSON.parse(document.getElementById('kloc-task').textContent).video_id")
 
 
-def close_guide(tab: Any, frame: Any) -> None:
+def practise(walk: Walk, tab: Any, marks: tuple[tuple[float, float], ...], *, looking: bool = False) -> None:
+    """Read the instructions, mark the gold video, and hear what was right."""
+    tab.locator("form[action*='/qualify/'] button").click()
+    tab.wait_for_url("**/test/*")
+    frame = annotator.framed(tab)
     frame.locator("#guide-box").wait_for(state="visible")
+    if looking:
+        walk.look(tab, frame, "instructions")
     annotator.press(tab, "Enter")
-    frame.locator("#guide-box").wait_for(state="hidden")
+    for start, end in marks:
+        for moment in (start, end):
+            tab.mouse.click(*annotator.place(frame, moment, duration_of(frame), "#ruler"))
+            annotator.press(tab, "a")
+    frame.locator("#submit").click()
+    frame.locator("#result").wait_for(state="visible")
+    verdict = "Passed" if marks == GOLD else "Not yet"
+    expect(frame.locator("#result-title").inner_text() == verdict, f"practice was not judged as {verdict!r}")
+    if looking:
+        walk.look(tab, frame, verdict.lower().replace(" ", "-"))
 
 
 def go_to_frame(walk: Walk, tab: Any, frame: Any, video: str, index: int, *, last: bool = False) -> None:
@@ -155,11 +179,8 @@ def arrived(tab: Any) -> None:
 def whole_task(walk: Walk, name: str) -> str:
     """Everything a worker does: keys and mouse, second thoughts, a closed tab, and the confirmation."""
     with walk.tab() as tab:
-        frame, video = begin(walk, tab, walk.token(name), lambda tab: walk.look(tab, tab, "home"))
+        frame, video = begin(walk, tab, name, looking=True)
         walk.room = MAX_BYTES - len(tab.request.get(frame.url).body())
-        frame.locator("#guide-box").wait_for(state="visible")
-        walk.look(tab, frame, "instructions")
-        close_guide(tab, frame)
         walk.look(tab, frame, "fresh")
         found = segments(walk, video)
         for pair, how in zip(found, ("keys", "mouse", "drag"), strict=True):
@@ -192,11 +213,19 @@ def whole_task(walk: Walk, name: str) -> str:
     return video
 
 
+def not_yet(walk: Walk, name: str) -> None:
+    """Somebody who does not pass the gate gets no task."""
+    with walk.tab() as tab:
+        tab.goto(f"{walk.proxy.url}/w/{walk.token(name)}")
+        practise(walk, tab, ((0.0, 1.0),), looking=True)
+        tab.goto(f"{walk.proxy.url}/w/{walk.token(name)}")
+        expect(tab.get_by_role("button", name="Start the next task").count() == 0, "the gate let somebody through")
+
+
 def mark_exactly(walk: Walk, name: str) -> None:
     """One more video of the campaign, all by keys."""
     with walk.tab() as tab:
-        frame, video = begin(walk, tab, walk.token(name))
-        close_guide(tab, frame)
+        frame, video = begin(walk, tab, name)
         found = segments(walk, video)
         for pair in found:
             mark(walk, tab, frame, video, *pair)
@@ -275,8 +304,7 @@ def with_fault(walk: Walk, fault: str) -> None:
     """A worker who meets a fault; the answer has to arrive all the same."""
     name = fault.replace(" ", "-")
     with walk.tab() as tab:
-        frame, video = begin(walk, tab, walk.token(name))
-        close_guide(tab, frame)
+        frame, video = begin(walk, tab, name)
         pair = segments(walk, video)[0]
         FAULTS[fault](walk, tab, frame, video, pair)
         frame = tab.frames[-1] if len(tab.frames) > 1 else None
@@ -320,18 +348,23 @@ def errors_of(walk: Walk) -> tuple[list[float], list[str]]:
 def campaign_of(folder: Path, browser: Any, names: tuple[str, ...], assignments: int, seed: int) -> Iterator[Walk]:
     """A workspace with the named videos, published at an endpoint behind a proxy that can fail."""
     files = folder / "files"
-    ticks = timecodes.make(files, names)
-    labels_csv.write(files / "labels.csv", {name: [LABEL] for name in names}, {})
+    ticks = timecodes.make(files, (*names, GATE))
+    labels_csv.write(files / "labels.csv", {name: [LABEL] for name in (*names, GATE)}, {})
+    truth = [{"label": LABEL, "segment": list(pair)} for pair in GOLD]
+    gold = {"subset": "training", "duration": 10.0, "annotations": truth}
+    write_json(files / "truth.json", {"version": "1", "taxonomy": [], "database": {GATE: gold}})
     root = folder / "campaign"
-    pool.init(root, **{"general.name": "annotating", "task.assignments": assignments})
+    changes: dict[str, Any] = {"general.name": "annotating", "task.assignments": assignments, "task.gate": 1}
+    pool.init(root, **changes)
     workspace = Workspace.open(root)
-    pool.add(workspace, [str(files), str(files / "labels.csv")], reporter=Silent())
+    pool.add(workspace, [str(files), str(files / "labels.csv"), str(files / "truth.json")], reporter=Silent())
+    campaign.gold(workspace, [GATE])
     selecting.select(workspace, batch=len(names), strategy="random", reporter=Silent())
     with serving.endpoint_process(workspace) as url:
-        campaign.publish(workspace, url=url, reporter=Silent())
+        publishing.publish(workspace, url=url, reporter=Silent())
         with in_front_of(url) as proxy:
             yield Walk(workspace, proxy, browser, ticks, generator(seed, "annotating"))
-            campaign.ingest(workspace, url=url, reporter=Silent())
+            publishing.ingest(workspace, url=url, reporter=Silent())
     workspace.close()
 
 
@@ -347,7 +380,8 @@ def annotating(context: Context) -> list[Figure]:
         campaign_of(context.scratch, browser, names, assignments=2, seed=context.seed) as walk,
     ):
         whole_task(walk, "ann")
-        context.say("  the whole task: done")
+        not_yet(walk, "zoe")
+        context.say("  the gate, and a whole task: done")
         for _ in names[1:] if context.full else ():
             mark_exactly(walk, "ann")
         for fault in faults:
