@@ -199,7 +199,7 @@ def _without_botocores_model(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_without_botocores_model")
 def test_our_own_service_model_speaks_the_protocol(scripted: Any) -> None:
     client = make_client(scripted.url, **KEYS)
-    assert len(client.meta.service_model.operation_names) == 12
+    assert len(client.meta.service_model.operation_names) == 17
     scripted.script = [(200, {"HIT": {"HITId": "A", "Expiration": 1000.5, "MaxAssignments": 3}})]
     hit = call("x", client.get_hit, HITId="A")["HIT"]
     assert (hit["Expiration"], hit["MaxAssignments"]) == (datetime.fromtimestamp(1000.5, UTC), 3)
