@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from kloc.crowd.endpoint.server import running
 from kloc.crowd.endpoint.settings import EndpointSettings
+from kloc.video.write import write_video
 
 # Test folders are no packages: this is how the tests here find what they share.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -54,6 +56,14 @@ def start(make_settings: Callable[..., EndpointSettings]) -> Iterator[Callable[.
     for context, http in reversed(stack):
         http.close()
         context.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve seconds at ten frames a second, every frame of its own grey."""
+    path = tmp_path_factory.mktemp("browser") / "v.mp4"
+    write_video(path, (np.full((90, 160, 3), 40 + k, dtype=np.uint8) for k in range(120)), 10)
+    return path
 
 
 @pytest.fixture

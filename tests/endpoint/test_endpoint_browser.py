@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from endpoint_kit import Endpoint, Person, html_question
 
 from kloc.crowd.page import default_instructions, render
-from kloc.video.write import write_video
 
 pytestmark = pytest.mark.browser
 
@@ -55,14 +53,6 @@ const once = (node, name) => new Promise((good, bad) => {
 })();
 </script>
 """
-
-
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("browser") / "v.mp4"
-    frames = (np.full((90, 160, 3), 40 + k, dtype=np.uint8) for k in range(FPS * SECONDS))
-    write_video(path, frames, FPS)
-    return path
 
 
 @pytest.fixture
