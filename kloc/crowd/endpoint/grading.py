@@ -112,7 +112,12 @@ class GoldKey:
         return Grade(score, feedback, [gold.to_json() for gold in self.segments])
 
     def _fits(self, mark: Segment, gold: Segment) -> bool:
-        return mark.label == gold.label and not self._off(mark, gold)
+        bound = self._tolerance(gold)
+        near = abs(mark.start - gold.start) <= bound and abs(mark.end - gold.end) <= bound
+        return near and mark.label == gold.label
+
+    def _tolerance(self, gold: Segment) -> float:
+        return self.tolerance_s + self.tolerance_share * (gold.end - gold.start) + 1e-9
 
     def _paired(self, marks: list[Segment]) -> dict[int, int]:
         """Mark -> gold, as many pairs as there can be (augmenting paths)."""
@@ -153,7 +158,7 @@ class GoldKey:
     def _off(self, mark: Segment, gold: Segment) -> list[dict[str, Any]]:
         """Which boundaries are out of tolerance, and by how much."""
         offs = {"start": mark.start - gold.start, "end": mark.end - gold.end}
-        bound = self.tolerance_s + self.tolerance_share * (gold.end - gold.start) + 1e-9
+        bound = self._tolerance(gold)
         return [
             {"kind": kind, **mark.to_json(), "off": round(off, 2)} for kind, off in offs.items() if abs(off) > bound
         ]
