@@ -52,6 +52,8 @@ class Walk:
     browser: Any
     ticks: dict[str, NDArray[np.int64]]
     chance: np.random.Generator
+    #: Whether every state of the pages is looked at, which takes more time than the walk itself.
+    looks: bool = True
     #: What each worker marked: (worker, video) -> (first and last frame of each segment), by index.
     marked: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=dict)
     #: Serious findings of axe-core, and the states that were looked at.
@@ -85,6 +87,8 @@ class Walk:
 
     def look(self, tab: Any, frame: Any, state: str) -> None:
         """Keep a screenshot and what axe-core says of the page in this state, in light and in dark."""
+        if not self.looks:
+            return
         for scheme in ("light", "dark"):
             tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             annotator.picture(tab, f"annotating-{state}-{scheme}")

@@ -123,6 +123,7 @@ function drawRules() {
   const entry = task.classes.find((one) => one.name === label);
   if (!entry) return $("rules").replaceChildren(el("p", {}, "Choose the class that you see; its rules appear here."));
   $("rules").replaceChildren(...rulesOf(entry));
+  $("what").hidden = !several && !$("rules").textContent;
 }
 
 function write() {

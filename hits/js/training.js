@@ -37,14 +37,21 @@ function graded({ score, needed, passed, feedback, gold, again_at }) {
     $("gold").hidden = false;
   }
   $("feedback").replaceChildren(...sentences(feedback).map((line) => el("li", {}, line)));
-  const wait = again_at ? again_at * 1000 - Date.now() : 0;
-  const close = new Date(again_at * 1000);
-  $("again-at").textContent = passed || wait <= 0 ? "" : `You can try again at ${wait > 72e6 ? close.toLocaleString() : close.toLocaleTimeString()}.`;
-  $("again").hidden = wait > 0 && !passed;
   $("again").textContent = passed ? "Go on" : "Try again";
+  if (!passed) waitUntil((again_at || 0) * 1000);
+  for (const id of ["banner", "saved"]) $(id).hidden = true;
   changed(false);
   $("result").focus();
   window.parent.postMessage({ type: "kloc-graded", assignmentId, passed, score, again_at }, "*");
+}
+
+// The way to the next try opens by itself; a wait of many days outlives this page.
+function waitUntil(time) {
+  const wait = time - Date.now();
+  const then = new Date(time);
+  $("again").hidden = wait > 0;
+  $("again-at").textContent = wait > 0 ? `You can try again at ${wait > 72e6 ? then.toLocaleString() : then.toLocaleTimeString()}.` : "";
+  if (wait > 0) setTimeout(waitUntil, Math.min(wait + 500, 1e9), time);
 }
 
 function drawGold() {
