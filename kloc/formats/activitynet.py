@@ -159,6 +159,7 @@ def write(
     version: str = "1.0",
     include_unannotated: bool = False,
     resolutions: Mapping[str, str] | None = None,
+    header: Mapping[str, str] | None = None,
 ) -> None:
     """Write annotations in the official schema; equal datasets give equal bytes.
 
@@ -167,6 +168,7 @@ def write(
     include_unannotated: also write videos without annotation; their labels come without a ``segment``, which
         the official evaluation code does not read.
     resolutions: ``"320x240"`` by video id.
+    header: more to say about the whole file, e.g. where its annotations come from.
 
     Raises UsageError for an unknown origin.
     """
@@ -184,7 +186,8 @@ def write(
         {"nodeId": i, "nodeName": label, "parentId": 0, "parentName": "Root"}
         for i, label in enumerate(dataset.classes, start=1)
     ]
-    write_json(path, {"version": version, "time_origin": origin, "taxonomy": taxonomy, "database": database})
+    facts = {"version": version, "time_origin": origin, **(header or {})}
+    write_json(path, {**facts, "taxonomy": taxonomy, "database": database})
 
 
 def _entry(

@@ -118,10 +118,12 @@ def extend(
         raise UsageError("no task is open that could be extended; name a video of a closed round with --video")
     until = None if days is None else time.time() + days * _DAY
     wanted = {row.token: answers or row.wanted for row in rows}
-    cap = tasks.spend_cap(workspace, max_spend, remember=not dry_run)
+    cap = tasks.spend_cap(workspace, max_spend)
+    changed, cost = places.extend(workspace.store, client, wanted, max_spend_mills=cap, until=until, dry_run=True)
     if not dry_run:
+        tasks.spend_cap(workspace, max_spend, remember=True)
         _reopen(workspace, [row for row in rows if wanted[row.token] > row.wanted])
-    changed, cost = places.extend(workspace.store, client, wanted, max_spend_mills=cap, until=until, dry_run=dry_run)
+        changed, cost = places.extend(workspace.store, client, wanted, max_spend_mills=cap, until=until)
     verb = "would be extended" if dry_run else "extended"
     facts: dict[str, Any] = {verb: f"{len(changed)} of {len(rows)} tasks, for {money.dollars(cost)} more"}
     with workspace.store.transaction() as session:
@@ -172,7 +174,7 @@ def gold(workspace: Workspace, video_ids: Sequence[str], *, remove: bool = False
         problems.append(
             f"kloc.toml asks for {task.gate} at the gate and {task.gold_per_round} a round: mark more videos"
         )
-    return Summary("crowd gold", facts, problems, "kloc publish-hits")
+    return Summary("crowd gold", facts, problems, "kloc publish-hits" if marked else "kloc crowd gold VIDEO...")
 
 
 def _check_gold(video_id: str, sources: Sequence[str]) -> None:

@@ -62,10 +62,12 @@ def publish(
     problems: list[str] = []
     settings = _settings(workspace, client, problems, reporter, dry_run=dry_run)
     facts: dict[str, Any] = {}
+    count = 0
     for row in open_rounds:
         items = tasks.round_items(workspace, row, problems, reporter, prefill=prefill, dry_run=dry_run)
         report = send(workspace.store, client, items, settings, max_spend_mills=cap, dry_run=dry_run)
         facts[f"round {row.index}"] = str(report)
+        count += sum(entry.purpose == "task" for entry in items)
         if hidden := sum(entry.purpose == "gold" for entry in items):
             facts[f"round {row.index}"] += f"; {hidden} of them gold, to judge workers"
         if prefill is not None and not dry_run:
@@ -78,7 +80,7 @@ def publish(
         # a task that was refused goes back to the pool when the round closes
         with workspace.store.transaction() as session:
             session.get_one(RoundRow, row.index).state = "published"
-    facts |= _price(workspace, settings, cap, len(items))
+    facts |= _price(workspace, settings, cap, count)
     facts["endpoint"] = url or workspace.settings.crowd.endpoint
     hint = "kloc publish-hits" if dry_run else "kloc ingest --watch"
     return Summary("publish-hits", facts, problems, hint)
@@ -175,7 +177,7 @@ def _pass(workspace: Workspace, client: MTurkClient, published: list[int], heard
     heard.rejected += report.rejected
     heard.problems += [f"{video}: answer {a} cannot be read: {why}" for a, video, why in report.problems]
     heard.problems += [
-        f"{video}: {n} more answer(s) asked for in place of unusable ones" for video, n in report.replaced
+        f"{video}: {n} more asked for, in place of answers that cannot be used" for video, n in report.replaced
     ]
     heard.problems += [f"{video}: {why}" for video, why in (*report.failed, *report.short)]
     heard.asked = sum(n for _, n in report.replaced)

@@ -12,13 +12,14 @@ import numpy as np
 from kloc.errors import FormatError, KlocError, UsageError
 from kloc.files import write_json, write_text
 from kloc.formats import activitynet
-from kloc.pipeline.common import stage
+from kloc.pipeline import quality
+from kloc.pipeline.common import SIMULATED, stage
 from kloc.pipeline.telling import Summary
 from kloc.records import SUBSETS, Dataset, Subset
 from kloc.report import splits
 from kloc.report.statistics import Statistics, compute
 from kloc.seeds import generator
-from kloc.store import artefacts, revisions, videos
+from kloc.store import artefacts, meta, revisions, videos
 from kloc.store.tables import VideoRow
 from kloc.workspace import Workspace
 
@@ -44,13 +45,21 @@ def stats(workspace: Workspace) -> tuple[Statistics, Summary]:
         raise UsageError("there are no videos yet; add some with `kloc add`")
     statistics = compute(dataset)
     path = workspace.reports / "statistics.json"
-    write_json(path, statistics.to_json())
+    figures = quality.figures(workspace)
+    data = statistics.to_json() | _origin(workspace) | ({} if figures is None else {"crowd": figures})
+    write_json(path, data)
     return statistics, Summary(
         "stats",
-        {"written": str(path)},
+        quality.lines(figures) | {"written": str(path)},
         hint="kloc split" if dataset.annotations else "kloc select",
-        data=statistics.to_json(),
+        data=data,
     )
+
+
+def _origin(workspace: Workspace) -> dict[str, str]:
+    """Where answers come from, for what is published, unless they come from people."""
+    with workspace.store.transaction() as session:
+        return {} if meta.get(session, SIMULATED) is None else {"origin": "simulated workers"}
 
 
 def file_stats(path: Path) -> tuple[Statistics, Summary]:
@@ -132,10 +141,15 @@ def export(workspace: Workspace, *, out: Path | None, origin: str) -> Summary:
     shift = {v: -video.start if origin == "first-frame" else 0.0 for v, video in dataset.videos.items()}
     try:
         activitynet.write(
-            folder / "annotations.json", dataset, origin=cast(activitynet.Origin, origin), resolutions=resolutions
+            folder / "annotations.json",
+            dataset,
+            origin=cast(activitynet.Origin, origin),
+            resolutions=resolutions,
+            header=_origin(workspace),
         )
         for subset in SUBSETS:
-            write_text(folder / INSTANCES.format(subset), _instances_csv(dataset.of(subset), shift))
+            instances = _instances_csv(dataset.of(subset), shift, _origin(workspace))
+            write_text(folder / INSTANCES.format(subset), instances)
         write_text(folder / "videos.csv", _videos_csv(dataset))
     except PermissionError as error:
         raise KlocError(f"{folder}: cannot be written: {error.strerror}; name another folder with --out") from None
@@ -148,14 +162,16 @@ def export(workspace: Workspace, *, out: Path | None, origin: str) -> Summary:
     return Summary("export", facts, hint="kloc report")
 
 
-def _instances_csv(dataset: Dataset, shift: dict[str, float]) -> str:
+def _instances_csv(dataset: Dataset, shift: dict[str, float], more: dict[str, str]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["video", "subset", "label", "start", "end", "confidence"])
+    writer.writerow(["video", "subset", "label", "start", "end", "confidence", *more])
     for video_id in sorted(dataset.annotations):
         for i in dataset.annotations[video_id].instances:
             times = [f"{t + shift[video_id]:.6f}" for t in (i.start, i.end)]
-            writer.writerow([video_id, dataset.videos[video_id].subset, i.label, *times, f"{i.confidence:.6f}"])
+            writer.writerow(
+                [video_id, dataset.videos[video_id].subset, i.label, *times, f"{i.confidence:.6f}", *more.values()]
+            )
     return stream.getvalue()
 
 

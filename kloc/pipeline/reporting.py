@@ -97,7 +97,7 @@ def learning_curve(workspace: Workspace) -> Curve | None:
 def answers_agreement(workspace: Workspace) -> Agreement | None:
     """How far workers agree with one another; ``None`` before the first answer."""
     with workspace.store.transaction() as session:
-        answers = from_stored(crowd.answers(session))
+        answers = from_stored(crowd.answers(session, purpose="task"))
     classes = {name for answer in answers for name in answer.classes}
     return agreement(answers, classes) if answers else None
 

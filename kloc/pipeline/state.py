@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from kloc.crowd import money
+from kloc.crowd.reports import reported
 from kloc.evaluation.forecast import forecast, rounds_missing
+from kloc.pipeline import quality
 from kloc.pipeline.common import manifest
 from kloc.pipeline.data import BANK, PROPOSALS, feature_stage
 from kloc.pipeline.selecting import pool_items
+from kloc.pipeline.tasks import spend_cap
 from kloc.pipeline.telling import Summary
 from kloc.store import artefacts, crowd, meta, revisions, rounds, videos
 from kloc.store.tables import ArtefactRow
@@ -25,6 +29,9 @@ def status(workspace: Workspace) -> Summary:
         chosen = rounds.selections(session)
         ledger = money.balance(session)
         unreadable = crowd.problems(session)
+        reports = reported(session)
+        waiting = crowd.undecided(session)
+        paused = sum(hit.paused_left is not None for hit in crowd.hits(session))
         bank = meta.get(session, BANK)
         evaluations = artefacts.of_stage(session, "evaluate")
         model = artefacts.get(session, "train", "current")
@@ -55,8 +62,15 @@ def status(workspace: Workspace) -> Summary:
     for past in every_round[-5:]:
         count = sum(s.round == past.index for s in chosen)
         facts[f"round {past.index}"] = f"{past.state}: {count} videos by {past.strategy}"
+    if paused:
+        facts["paused"] = f"{paused} tasks; kloc crowd resume"
+    if waiting:
+        facts["answers"] = f"{waiting} not decided on yet: kloc ingest, kloc review"
     if ledger.reserved:
-        facts["money"] = str(ledger)
+        cap = spend_cap(workspace)
+        facts["money"] = str(ledger) + (f"; cap {money.dollars(cap)}" if cap is not None else "")
+    figures = quality.figures(workspace)
+    facts |= {key: line for key, line in quality.lines(figures, keep=0).items() if key == "agreement"}
     judged = sorted(evaluations.values(), key=lambda r: (r.info["round"], r.info["videos"]))
     for row in judged[-3:]:
         for subset in ("validation", "testing"):
@@ -68,7 +82,12 @@ def status(workspace: Workspace) -> Summary:
     if to_go:
         facts["labels to go"] = to_go
     problems = [f"{row.id}: {row.reason}" for row in quarantined]
+    problems += map(str, reports)
     problems += [f"{video}: answer {answer} cannot be read: {why}" for answer, video, why in unreadable]
+    if figures is not None:
+        data["crowd"] = figures
+    if reports:
+        data["reports"] = [asdict(one) for one in reports]
     hint = _next(workspace, usable, features, proposals, known, every_round, model, predicted, pool)
     return Summary("status", facts, problems, hint, data)
 

@@ -105,6 +105,12 @@ def counted_in(session: Session, rounds: Collection[int]) -> list[int]:
     return [sum(counts.values()), counts.get("Rejected", 0)]
 
 
+def undecided(session: Session) -> int:
+    """How many answers are handed in and neither approved nor rejected."""
+    query = select(func.count()).select_from(AssignmentRow).where(AssignmentRow.status == "Submitted")
+    return int(session.scalar(query) or 0)
+
+
 def problems(session: Session) -> list[tuple[str, str, str]]:
     """(assignment id, video id, problem) of all answers that could not be parsed."""
     query = (
