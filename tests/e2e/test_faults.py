@@ -1,0 +1,97 @@
+"""Publishing and ingesting through a proxy that fails and under kill -9; and that the proxy fails as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from benchmarks import flaky_proxy
+from benchmarks.flaky_proxy import Faults, FlakyProxy
+from benchmarks.measures.faults import run_trial
+from kloc.crowd.client import RefusedError, UnreachableError, call, make_client
+from kloc.crowd.endpoint.listening import in_thread, listen
+
+SOUND = Faults(0, 0, 0, 0, 0)
+
+
+def test_a_campaign_under_faults_and_kills_comes_out_exactly_once(tmp_path: Path) -> None:
+    figures = run_trial(tmp_path / "campaign", hits=6, rounds=1, kills=3, seed=3)
+    assert {figure.name: figure.met for figure in figures if not figure.met} == {}
+    assert figures[0].detail["requests"].keys() >= {"throttle", "fault_before", "fault_after", "lost", "passed"}
+
+
+@contextmanager
+def failing(**faults: float) -> Iterator[tuple[FlakyProxy, list[str]]]:
+    """A proxy with some faults only, before a server that keeps what it was sent."""
+    seen: list[str] = []
+
+    async def keep(request: Request) -> JSONResponse:
+        seen.append(f"{request.method} {request.url.path} {(await request.body()).decode()}")
+        return JSONResponse({"seen": len(seen)})
+
+    listening = listen("127.0.0.1", 0)
+    app = Starlette(routes=[Route("/{rest:path}", keep, methods=["GET", "POST"])])
+    with in_thread(app, listening):
+        shares = Faults(**{**SOUND.__dict__, **faults}) if faults else SOUND
+        with flaky_proxy.running(listening.getsockname()[:2], 0, shares) as proxy:
+            yield proxy, seen
+
+
+def test_what_is_sound_passes_unchanged() -> None:
+    with failing() as (proxy, seen), httpx.Client() as http:
+        for number in range(3):
+            assert http.post(f"{proxy.url}/a", content=f"body {number}").json() == {"seen": number + 1}
+        assert http.get(f"{proxy.url}/b?c=d").status_code == 200
+    assert seen == ["POST /a body 0", "POST /a body 1", "POST /a body 2", "GET /b "]
+    assert proxy.counts == {"passed": 4}
+
+
+@pytest.mark.parametrize(
+    ("fate", "status", "acted"),
+    [("throttle", 429, False), ("fault_before", 500, False), ("fault_after", 500, True)],
+)
+def test_a_fault_is_before_or_after_the_server_has_acted(fate: str, status: int, acted: bool) -> None:
+    with failing(**{fate: 1.0}) as (proxy, seen):
+        assert httpx.post(proxy.url, content="x").status_code == status
+    assert len(seen) == acted
+    assert proxy.counts == {fate: 1}
+
+
+@pytest.mark.parametrize("fate", ["lost", "torn"])
+def test_a_lost_answer_was_acted_on(fate: str) -> None:
+    with failing(**{fate: 1.0}) as (proxy, seen), pytest.raises(httpx.TransportError):
+        httpx.post(proxy.url, content="x")
+    assert len(seen) == 1
+
+
+def test_a_server_that_is_away_gives_no_answer() -> None:
+    listening = listen("127.0.0.1", 0)
+    place = listening.getsockname()[:2]
+    listening.close()
+    with flaky_proxy.running(place, 0, SOUND) as proxy, pytest.raises(httpx.TransportError):
+        httpx.get(proxy.url)
+    assert proxy.counts == {"server away": 1}
+
+
+@pytest.mark.parametrize(
+    ("fate", "error", "times"),
+    [("throttle", RefusedError, 12), ("fault_before", UnreachableError, 8), ("lost", UnreachableError, 8)],
+)
+def test_boto3_understands_what_the_proxy_says(
+    fate: str, error: type[Exception], times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kloc.crowd.client.time.sleep", lambda _: None)
+    with failing(**{fate: 1.0}) as (proxy, _):
+        client: Any = make_client(proxy.url, "a", "b")
+        with pytest.raises(error):
+            call("x", client.get_account_balance)
+    assert proxy.counts == {fate: times}
