@@ -146,6 +146,17 @@ def test_behind_a_proxy_everybody_has_their_own_share(start: Callable[..., Endpo
     assert any(knock(plain, **{"X-Forwarded-For": f"10.0.0.{number}"}) == 429 for number in range(200))
 
 
+def test_a_frame_that_runs_wild_is_slowed_down(start: Callable[..., Endpoint]) -> None:
+    endpoint = start(requests_per_second=0.5)
+    person, other = endpoint.person(), endpoint.person()
+    hit_id = endpoint.hit()
+    lease, calm = person.take(hit_id), other.take(hit_id)
+    draft = f"{endpoint.url}/draft/{lease['assignment_id']}"
+    assert 429 in [endpoint.http.put(draft, json=number).status_code for number in range(40)]
+    assert person.submit(lease["assignment_id"], a="1").status_code in (200, 429)
+    assert other.submit(calm["assignment_id"], a="1").status_code == 200
+
+
 # -- what other sites may not do --------------------------------------------------------------------------------
 
 

@@ -20,6 +20,8 @@ from endpoint_kit import JSON, client, hit_values
 
 from kloc.crowd.endpoint import admin
 from kloc.crowd.endpoint.settings import EndpointSettings
+from kloc.errors import CrowdError
+from kloc.pipeline.serving import lan_address
 
 Begin = Callable[..., tuple[subprocess.Popen[str], str]]
 
@@ -123,6 +125,50 @@ def test_killed_under_load_it_has_every_hit_and_answer_it_acknowledged(
         found = mturk.get_assignment(AssignmentId=assignment_id)
         assert found["HIT"]["HITId"] == hit_id
         assert hit_id in found["Assignment"]["Answer"]
+
+
+def test_told_to_stop_it_takes_in_what_is_on_its_way(begin: Begin, config: Callable[..., Path]) -> None:
+    process, url = begin()
+    database = json.loads(config().read_text())["database_url"]
+    _, token = admin.create_worker(database, "Ada")
+    http = httpx.Client(headers=JSON)
+    hit_id = client(url).create_hit(**hit_values())["HIT"]["HITId"]
+    lease = http.post(f"{url}/w/{token}/accept/{hit_id}").json()
+    http.close()
+    body = f"assignmentId={lease['assignment_id']}&a={'x' * 5000}".encode()
+    host, port = url.removeprefix("http://").split(":")
+    head = (
+        f"POST /mturk/externalSubmit HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {len(body)}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\nAccept: application/json\r\n\r\n"
+    ).encode()
+    with socket.create_connection((host, int(port))) as half:
+        half.sendall(head + body[:2000])
+        process.send_signal(signal.SIGTERM)
+        for _ in range(10_000):  # until nobody new is let in: it has begun to stop
+            try:
+                httpx.get(f"{url}/healthz")
+            except httpx.TransportError:
+                break
+        half.sendall(body[2000:])
+        answer = half.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 200")
+    out, err = process.communicate()
+    assert (process.returncode, out, err) == (0, "", "")
+    _, url = begin()
+    (found,) = client(url).list_assignments_for_hit(HITId=hit_id)["Assignments"]
+    assert "x" * 5000 in found["Answer"]
+
+
+def test_at_an_outer_address_it_answers_this_machine_as_well(begin: Begin) -> None:
+    try:
+        outer = lan_address()
+    except CrowdError as error:
+        pytest.skip(str(error))
+    _, url = begin(host=outer)
+    port = url.rsplit(":", 1)[1]
+    assert url == f"http://{outer}:{port}"
+    for host in (outer, "127.0.0.1"):
+        assert httpx.get(f"http://{host}:{port}/healthz").json() == {"status": "ok"}
 
 
 def test_it_ends_with_its_parent_and_leaves_the_port_free(begin: Begin) -> None:

@@ -84,6 +84,7 @@ async def _submit(context: Context, request: Request) -> Response:
         raise Refusal(HTTPStatus.BAD_REQUEST, "This is a preview: accept the task before you submit it.")
     if not ENTITY.fullmatch(assignment_id):
         raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
+    context.worker_limit.take(assignment_id)
     fields = [field for field in fields if field[0] != "assignmentId"]
     return await run_in_threadpool(_store, context, request, assignment_id, fields)
 
@@ -132,6 +133,7 @@ async def _fields(request: Request, body: bytes) -> list[tuple[str, str]]:
 async def _draft(context: Context, request: Request) -> Response:
     """``GET`` gives the JSON back as it was stored, 404 where there is none; ``PUT`` (or ``POST``) stores it."""
     assignment_id = request.path_params["assignment_id"]
+    context.worker_limit.take(assignment_id)
     if request.method in ("GET", "HEAD"):
         content = await run_in_threadpool(_stored_draft, context, assignment_id)
         return Response(content, headers={"Cache-Control": "no-store"}, media_type="application/json")
