@@ -6,6 +6,7 @@ Slow on purpose: what kloc's consolidation is compared with should be easy to be
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -157,7 +158,9 @@ def dawid_skene_per_frame(world: World, answers: Answers) -> Found:
             places.append((name, label, who, votes))
     if not tables:
         return found
-    model = DawidSkene(n_iter=100).fit(pd.concat(tables, ignore_index=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # how crowd-kit calls pandas
+        model = DawidSkene(n_iter=100).fit(pd.concat(tables, ignore_index=True))
     # errors[worker, said, true]; what a worker never said is as good as impossible.
     whole = pd.MultiIndex.from_product([range(len(workers)), (0, 1)])
     errors = model.errors_.reindex(index=whole, columns=[0, 1], fill_value=1e-10).to_numpy().reshape(-1, 2, 2)
