@@ -8,12 +8,13 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import flaky_proxy
 from benchmarks.campaigns import (
+    MILLS_PER_CENT,
     PER_HIT,
     REWARD_MILLS,
     Books,
@@ -28,14 +29,16 @@ from benchmarks.campaigns import (
     write_tiny_video,
 )
 from benchmarks.harness import Context, Figure, load_average, measure
+from benchmarks.postgres import AbsentError, cluster
 from kloc.crowd.money import dollars
 from kloc.pipeline import selecting
 from kloc.pipeline.telling import Silent
 from kloc.workspace import Workspace
 
 WORKERS = 5
-#: Kills come within so many seconds after the start of a command or the kill before: of publish-hits, of ingest.
-PUBLISHING_S, INGESTING_S = 2.5, 10.0
+#: When kills come after the start of a command or the kill before, in units of what a command takes that does nothing:
+#: most of that is starting up, where there is nothing to break.
+PUBLISHING, INGESTING = (0.6, 2.5), (0.6, 7.0)
 #: What a command says that gave up for now because of the faults; it is run again.
 GAVE_UP = ("is the endpoint running?", "the endpoint failed", "Throttling", "Rate exceeded")
 
@@ -52,14 +55,18 @@ class Trial:
     gave_up: list[str] = field(default_factory=list)
     runs: int = 0
     highest: int = 0
+    #: Seconds that a command takes which does nothing, as loaded as this machine is.
+    pace: float = 0.0
     wrong: list[str] = field(default_factory=list)
 
-    def disturb(self, command: list[str], kills: int, longest_s: float, done: Callable[[Books], bool]) -> None:
+    def disturb(
+        self, command: list[str], kills: int, moments: tuple[float, float], done: Callable[[Books], bool]
+    ) -> None:
         """Run a command again and again until it is done and so many kills, of it or of the endpoint, are used up."""
         while kills or not done(self.check()):
             process = kloc(self.workspace.root, *command)
             self.runs += 1
-            while kills and self._outlives(process, self.chance.uniform(0.0, longest_s)):
+            while kills and self._outlives(process, self.pace * self.chance.uniform(*moments)):
                 kills -= 1
                 self._kill(process, command[0])
             self._end(process, command[0])
@@ -146,6 +153,7 @@ def run_trial(
         "seconds": round(time.perf_counter() - began),
         "load_1min": load,
         "rounds": rounds,
+        "seconds of a command that does nothing": round(trial.pace, 2),
         "commands run": trial.runs,
         "gave up and were run again": len(trial.gave_up),
         "last words": sorted({words[-120:] for words in trial.gave_up})[:5],
@@ -160,14 +168,22 @@ def _round(trial: Trial, number: int, batch: int, kills: int) -> None:
     selecting.select(trial.workspace, batch=None, reporter=Silent())
     publish = ["publish-hits", "--max-spend"]
     so_far = (number + 1) * batch
-    if number == 0:  # a cent less than it takes: nothing may happen
-        too_little = dollars(batch * PER_HIT * REWARD_MILLS - 10).removeprefix("$")
-        kloc(trial.workspace.root, *publish, too_little).communicate()
-        if trial.check().published:
-            trial.wrong.append("published although the cap is too low")
+    if number == 0:
+        _try_in_vain(trial, publish, batch)
     cap = dollars(trial.cap).removeprefix("$")
-    trial.disturb([*publish, cap], 2 * kills // 5, PUBLISHING_S, lambda books: len(books.created) == so_far)
-    trial.disturb(["ingest"], kills - 2 * kills // 5, INGESTING_S, lambda books: books.closed > number)
+    trial.disturb([*publish, cap], 2 * kills // 5, PUBLISHING, lambda books: len(books.created) == so_far)
+    trial.disturb(["ingest"], kills - 2 * kills // 5, INGESTING, lambda books: books.closed > number)
+
+
+def _try_in_vain(trial: Trial, publish: list[str], batch: int) -> None:
+    """A dry run, and a cap one cent too low: neither may publish anything."""
+    began = time.perf_counter()
+    kloc(trial.workspace.root, "publish-hits", "--dry-run").communicate()
+    trial.pace = time.perf_counter() - began
+    too_little = dollars(batch * PER_HIT * REWARD_MILLS - MILLS_PER_CENT).removeprefix("$")
+    kloc(trial.workspace.root, *publish, too_little).communicate()
+    if trial.check().published:
+        trial.wrong.append("published by a dry run, or although the cap is too low")
 
 
 def _figures(
@@ -193,6 +209,24 @@ def _figures(
 
 @measure("faults", "throttles, 500s, lost answers and kill -9 while publishing and ingesting: everything exactly once")
 def faults(context: Context) -> list[Figure]:
-    """500 HITs, 1,500 answers and 100 kills at full scale; 20, 60 and 4 at small."""
+    """500 HITs, 1,500 answers and 100 kills at full scale, then 40 HITs and 10 kills with the store on PostgreSQL;
+    20, 60 and 4 at small."""
     hits, rounds, kills = (500, 5, 100) if context.full else (20, 1, 4)
-    return run_trial(context.scratch / "campaign", hits, rounds, kills, context.seed)
+    figures = run_trial(context.scratch / "campaign", hits, rounds, kills, context.seed)
+    if context.full:
+        for figure in figures:
+            context.say(f"  {figure}")
+        figures += _on_postgresql(context)
+    return figures
+
+
+def _on_postgresql(context: Context) -> list[Figure]:
+    try:
+        with cluster() as database:
+            found = run_trial(
+                context.scratch / "postgresql", 40, 1, 10, context.seed + 1, **{"general.store": database()}
+            )
+    except AbsentError as absent:
+        context.say(f"  left out: {absent}")
+        return []
+    return [replace(figure, name=f"PostgreSQL store: {figure.name}") for figure in found]
