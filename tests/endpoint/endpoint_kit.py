@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
 import httpx
+import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from kloc.crowd.endpoint import admin
 from kloc.crowd.endpoint.settings import EndpointSettings
@@ -29,6 +33,16 @@ def client(url: str, *, access: str = ACCESS, secret: str = SECRET, attempts: in
         aws_secret_access_key=secret,
         config=Config(retries={"max_attempts": attempts, "mode": "standard"}),
     )
+
+
+def code(call: Callable[[], Any]) -> str:
+    """The TurkErrorCode a call fails with."""
+    with pytest.raises(ClientError) as caught:
+        call()
+    response = caught.value.response
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert re.fullmatch(r".+ \(\d{13}\)", response["Error"]["Message"], re.DOTALL)
+    return str(response["TurkErrorCode"])
 
 
 def html_question(body: str = "<p>Hello</p>", media_key: str | None = None) -> str:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from endpoint_kit import Endpoint, hit_values, html_question
+from endpoint_kit import Endpoint, code, hit_values, html_question
 
 STATE_ERROR = "AWS.MechanicalTurk.InvalidHITState"
-
-
-def code(call: Callable[[], Any]) -> str:
-    """The TurkErrorCode a call fails with."""
-    with pytest.raises(ClientError) as caught:
-        call()
-    response = caught.value.response
-    assert response["ResponseMetadata"]["HTTPStatusCode"] == 400
-    assert re.fullmatch(r".+ \(\d{13}\)", response["Error"]["Message"], re.DOTALL)
-    return str(response["TurkErrorCode"])
 
 
 def test_what_is_not_supported_says_so(endpoint: Endpoint) -> None:

@@ -1,14 +1,12 @@
-"""The same endpoint on PostgreSQL: a temporary cluster, races included."""
+"""The same endpoint on PostgreSQL: a temporary cluster. Races: test_endpoint_operations_races.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
-from endpoint_kit import Endpoint, hit_values, html_question
+from endpoint_kit import Endpoint, html_question
 
 pytestmark = pytest.mark.postgres
 
@@ -65,33 +63,3 @@ def test_the_whole_life_of_a_hit(endpoint: Endpoint) -> None:
     assert "Thanks" in endpoint.http.get(f"{endpoint.url}/w/{people[0].token}").text
     mturk.delete_hit(HITId=hit_id)
     assert mturk.get_hit(HITId=hit_id)["HIT"]["HITStatus"] == "Disposed"
-
-
-def test_a_token_makes_one_hit_under_a_race(endpoint: Endpoint) -> None:
-    values = hit_values(UniqueRequestToken="race", Title="raced")
-
-    def create(_: int) -> Any:
-        try:
-            return endpoint.mturk.create_hit(**values)["HIT"]["HITId"]
-        except ClientError as error:
-            return error.response["TurkErrorCode"]
-
-    with ThreadPoolExecutor(10) as pool:
-        answers = list(pool.map(create, range(10)))
-    assert answers.count("AWS.MechanicalTurk.HITAlreadyExists") == 9
-
-
-def test_money_holds_under_a_race(endpoint: Endpoint) -> None:
-    before = float(endpoint.mturk.get_account_balance()["AvailableBalance"])
-    price = f"{before / 3:.2f}"
-
-    def create(_: int) -> bool:
-        try:
-            endpoint.mturk.create_hit(**hit_values(Reward=price, MaxAssignments=1))
-        except ClientError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        made = sum(pool.map(create, range(8)))
-    assert made in (2, 3)  # three thirds, rounding aside
