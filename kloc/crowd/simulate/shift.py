@@ -117,7 +117,7 @@ class _Shift:
         ):
             sees = hit_id in listed[token]
             if not sees and len(listed[token]) < LISTED:
-                continue  # has answered it already
+                continue  # has answered or reported it, or lacks a qualification
             answer = self._request("POST", f"/w/{token}/accept/{hit_id}")
             if answer.status_code == httpx.codes.CONFLICT and sees:
                 break  # no place is left
@@ -141,10 +141,9 @@ class _Shift:
                     raise CrowdError(f"video {task['video_id']!r}: the endpoint refuses a report: {told.text[:200]!r}")
                 return 0
             answer |= {"problem": problem}
-        if self._handed_in(lease["assignment_id"], task, answer) is None:
-            return 0
-        counts[worker.name] += 1
-        return 1
+        sent = self._handed_in(lease["assignment_id"], task, answer)
+        counts[worker.name] += sent
+        return int(sent)
 
     def _qualify(self, worker: SimulatedWorker, offer: Mapping[str, Any]) -> None:
         """Take a test of the gate, or ask for what has none. Spammers who failed do not come back."""
@@ -169,14 +168,14 @@ class _Shift:
             )
         return task
 
-    def _handed_in(self, name: str, task: Mapping[str, Any], answer: Mapping[str, Any]) -> httpx.Response | None:
-        """What the endpoint says to the answer of a lease or a test; ``None`` where it came too late."""
+    def _handed_in(self, name: str, task: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
+        """Send the answer of a lease or a test; ``False`` where it came too late."""
         sent = self._request("POST", "/mturk/externalSubmit", data={"assignmentId": name, "answer": json.dumps(answer)})
         if sent.status_code == httpx.codes.CONFLICT:
-            return None  # the place is somebody else's
+            return False  # the place is somebody else's
         if sent.is_error:
             raise CrowdError(f"video {task['video_id']!r}: the endpoint refuses an answer: {sent.text[:200]!r}")
-        return sent
+        return True
 
     def _answer(self, worker: SimulatedWorker, task: Mapping[str, Any], tries: int = 0) -> dict[str, Any]:
         """What the worker answers; after ``tries`` failed ones they look anew."""
