@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import shutil
@@ -11,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from benchmarks import timecodes
@@ -34,11 +38,38 @@ _SWITCHES = (
     "--mute-audio",
 )
 
-# The picture belongs to the playhead once no seek is under way and two frames have been drawn since.
-_SETTLED = """async () => {
+#: Run before any script of a tab: what players show may then be read back from a canvas (the endpoint allows it).
+#: Screenshots will not do: on a busy machine they show a paused video's frame of a third of a second ago.
+READABLE = """
+const source = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "src");
+Object.defineProperty(HTMLMediaElement.prototype, "src", {
+  ...source,
+  set(address) {
+    if (!address.startsWith("blob:")) this.crossOrigin = "anonymous";
+    source.set.call(this, address);
+  },
+});
+"""
+# Keeps in mind which frame of the video was the last to be drawn.
+_WATCH = """() => {
   const video = document.getElementById("video");
-  for (let quiet = 0; quiet < 2; quiet = video.seeking ? 0 : quiet + 1) await new Promise(requestAnimationFrame);
-  return video.videoWidth / video.videoHeight;
+  const drawn = (now, { mediaTime }) => { video.drawn = mediaTime; video.requestVideoFrameCallback(drawn); };
+  video.requestVideoFrameCallback(drawn);
+}"""
+# The picture is the playhead's once the video has arrived there and the frame that was drawn last begins less than a
+# frame before it (or, where nothing new had to be drawn, after a second).
+_PICTURE = """async (frame) => {
+  const video = document.getElementById("video");
+  const ruler = document.getElementById("ruler");
+  const there = () => !video.seeking && Math.abs(video.currentTime - ruler.ariaValueNow) < 0.006
+    && Math.abs(video.currentTime - video.drawn - frame / 2) < frame * 0.51;
+  for (const began = performance.now(); !there() && (video.seeking || performance.now() - began < 1000);) {
+    await new Promise(requestAnimationFrame);
+  }
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  return canvas.toDataURL().split(",")[1];
 }"""
 
 
@@ -70,6 +101,7 @@ def framed(tab: Any) -> Any:
     wait_for(tab, lambda: len(tab.frames) > 1)
     frame = tab.frames[1]
     frame.wait_for_selector("#cover", state="hidden")
+    frame.evaluate(_WATCH)
     return frame
 
 
@@ -115,10 +147,15 @@ def drag_handle(tab: Any, frame: Any, edge: str, to: tuple[float, float]) -> Non
     drag(tab, (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2), to)
 
 
+def task_of(frame: Any) -> dict[str, Any]:
+    """The task that a page was made of."""
+    return dict(frame.evaluate("JSON.parse(document.getElementById('kloc-task').textContent)"))
+
+
 def shown(frame: Any) -> int:
-    """The time that the displayed picture says, ticks (see :mod:`benchmarks.timecodes`)."""
-    aspect = frame.evaluate(_SETTLED)
-    return timecodes.read_png(frame.locator("#video").screenshot(), aspect)
+    """The time that the displayed picture says, ticks (see :mod:`benchmarks.timecodes`); needs :data:`READABLE`."""
+    png = base64.b64decode(frame.evaluate(_PICTURE, task_of(frame)["frame_period"]))
+    return timecodes.read(np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=np.uint8))
 
 
 def go_to(tab: Any, frame: Any, ticks: int, near: float, duration: float, *, last: bool = False) -> None:

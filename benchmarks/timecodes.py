@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from fractions import Fraction
 from pathlib import Path
 
@@ -47,15 +46,6 @@ def read(picture: NDArray[np.uint8]) -> int:
             raise ValueError(f"block {bit} is grey ({light:.0f}): no frame of this video, or two at once")
         ticks |= int(light > 120) << bit
     return ticks
-
-
-def read_png(png: bytes, aspect: float) -> int:
-    """The ticks in a picture of a player: the video of this width over height in its middle, black around it."""
-    picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=np.uint8)
-    height, width = picture.shape[:2]
-    shown_width, shown_height = min(width, height * aspect), min(height, width / aspect)
-    left, top = (width - shown_width) / 2, (height - shown_height) / 2
-    return read(picture[round(top) : round(top + shown_height), round(left) : round(left + shown_width)])
 
 
 def _steady(n: int, rate: Fraction, start: float = 0.0) -> NDArray[np.float64]:

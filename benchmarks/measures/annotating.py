@@ -76,6 +76,7 @@ class Walk:
         """A fresh tab that fails when a script of the page throws."""
         settings = {"viewport": {"width": 1280, "height": 720}, **options}
         context = self.browser.new_context(**settings)
+        context.add_init_script(annotator.READABLE)
         tab = context.new_page()
         errors: list[str] = []
         tab.on("pageerror", lambda error: errors.append(str(error)))
@@ -113,7 +114,7 @@ def begin(walk: Walk, tab: Any, name: str, *, looking: bool = False) -> tuple[An
         tab.get_by_role("button", name="Start the next task").click()
     tab.wait_for_url("**/task/*")
     frame = annotator.framed(tab)
-    return frame, frame.evaluate("JSON.parse(document.getElementById('kloc-task').textContent).video_id")
+    return frame, annotator.task_of(frame)["video_id"]
 
 
 def practise(walk: Walk, tab: Any, marks: tuple[tuple[float, float], ...], *, looking: bool = False) -> None:
@@ -144,7 +145,7 @@ def go_to_frame(walk: Walk, tab: Any, frame: Any, video: str, index: int, *, las
 
 
 def duration_of(frame: Any) -> float:
-    return float(frame.evaluate("JSON.parse(document.getElementById('kloc-task').textContent).duration"))
+    return float(annotator.task_of(frame)["duration"])
 
 
 def mark(walk: Walk, tab: Any, frame: Any, video: str, first: int, last: int, how: str = "keys") -> None:
