@@ -34,10 +34,13 @@ function example({ media_key, start, end, caption }) {
 function openGuide() {
   if ($("guide-box").open) return;
   video.pause();
-  $("guide-text").replaceChildren(...paragraphs(task.instructions), ...task.classes.flatMap((entry) => {
+  const general = paragraphs(task.instructions);
+  const special = task.classes.flatMap((entry) => {
     const clips = (entry.examples || []).flatMap(example);
     return [el("h3", {}, entry.name), ...rulesOf(entry), ...(clips.length ? [el("div", { class: "examples" }, ...clips)] : [])];
-  }));
+  });
+  // Of one class its own rules come first; a list of many comes after what holds for all.
+  $("guide-text").replaceChildren(...(several ? [...general, ...special] : [...special, el("h3", {}, "How to mark"), ...general]));
   $("guide-box").showModal();
   $("guide-box").querySelector("form button").focus();
 }
