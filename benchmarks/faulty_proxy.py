@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -41,6 +42,15 @@ class FaultyProxy:
                         self.faults[index : index + 1] = [(start, fault, times - 1)] if times > 1 else []
                     return fault
         return None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Browsers hang up when they have seen enough; that is no error of ours."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(proxy: FaultyProxy, client: httpx.Client) -> type[BaseHTTPRequestHandler]:
@@ -96,8 +106,7 @@ def in_front_of(upstream: str) -> Iterator[FaultyProxy]:
     proxy = FaultyProxy(upstream)
     limits = httpx.Limits(max_connections=64)
     with httpx.Client(timeout=60, limits=limits, headers={"Accept-Encoding": "identity"}) as client:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(proxy, client))
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", 0), _handler(proxy, client))
         proxy.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()

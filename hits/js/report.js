@@ -42,6 +42,10 @@ async function report() {
   conclude("kloc-returned", "Thank you. The task is given back.", "Your report was received. You lose nothing by it.");
 }
 
+if (!reportUrl) {
+  $("report-means").textContent = "Your report is sent in place of an answer. What you have marked does not count, so do this only if you cannot finish the task.";
+  $("report-send").textContent = "Send report";
+}
 $("report").addEventListener("click", openReport);
 $("report-cancel").addEventListener("click", () => $("report-box").close());
 $("report-form").addEventListener("change", wordsNeeded);
