@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from review_kit import Review, answer, make_workspace
-
+from benchmarks.small_campaign import Review, answer, make_workspace
 from kloc.crowd.endpoint.listening import in_thread, listen
 from kloc.crowd.endpoint.server import running
 from kloc.pipeline import serving

@@ -181,6 +181,7 @@ function letter(a) {
 const RAW_SHOWN = 20000;
 async function raw(a) {
   $("raw").textContent = "…";
+  $("raw").setAttribute("aria-busy", "true");
   $("raw-all").href = `raw/${a.id}`;
   $("raw-box").showModal();
   try {
@@ -190,4 +191,5 @@ async function raw(a) {
   } catch {
     $("raw").textContent = "The review server does not answer.";
   }
+  $("raw").setAttribute("aria-busy", "false");
 }

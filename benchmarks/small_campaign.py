@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,19 +37,24 @@ def answer(*segments: tuple[float, float], label: str = "jump", **changes: Any) 
 
 
 def make_workspace(root: Path, names: list[str], **changes: Any) -> Workspace:
-    """A workspace with short videos of a square that crosses the picture; every second one is labelled."""
+    """A workspace with short videos of a square that crosses the picture, labelled with two classes."""
     pool.init(root, **(SETTINGS | changes))
     workspace = Workspace.open(root)
     folder = root / "films"
     folder.mkdir()
     for index, name in enumerate(names):
-        frames = np.full((FPS * SECONDS, 90, 160, 3), 40 + 10 * index, np.uint8)
+        frames = np.full((FPS * SECONDS, 90, 160, 3), 40 + index, np.uint8)
         for k in range(len(frames)):
             frames[k, 30:60, k : k + 30] = (240, 200, 80)
         write_video(folder / f"{name}.mp4", frames, FPS)
     (folder / "labels.csv").write_text("video,label\n" + "".join(f"{name},jump\n{name},run\n" for name in names))
     pool.add(workspace, [str(folder), str(folder / "labels.csv")], reporter=Silent())
     return workspace
+
+
+def token_of(name: str) -> str:
+    """The token of a worker's link."""
+    return f"a-token-{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 @dataclass
@@ -66,6 +72,17 @@ class Review:
     def ingest(self) -> None:
         crowd.ingest(self.workspace, url=self.url, reporter=Silent())
 
+    def hire(self, name: str) -> None:
+        """Let ``name`` in."""
+        admin.ensure_worker(serving.database_url(self.workspace), name, token_of(name))
+
+    def lease(self, name: str, hit_id: str) -> str:
+        """``name`` accepts a task; gives the assignment's id."""
+        self.hire(name)
+        response = self.http.post(f"{self.url}/w/{token_of(name)}/accept/{hit_id}", headers=JSON)
+        assert response.status_code == 200, response.text
+        return str(response.json()["assignment_id"])
+
     def hits(self) -> dict[str, str]:
         """HIT ids by video."""
         with self.workspace.store.transaction() as session:
@@ -73,13 +90,11 @@ class Review:
 
     def hand_in(self, name: str, video: str, content: dict[str, Any] | str) -> str:
         """``name`` accepts the task of ``video`` and hands ``content`` in; gives the assignment's id."""
-        token = f"a-long-token-of-{name}-{'x' * 20}"
-        admin.ensure_worker(serving.database_url(self.workspace), name, token)
-        lease = self.http.post(f"{self.url}/w/{token}/accept/{self.hits()[video]}", headers=JSON).json()
+        assignment_id = self.lease(name, self.hits()[video])
         text = content if isinstance(content, str) else json.dumps(content)
-        data = {"assignmentId": lease["assignment_id"], "answer": text}
+        data = {"assignmentId": assignment_id, "answer": text}
         assert self.http.post(f"{self.url}/mturk/externalSubmit", data=data, headers=JSON).status_code == 200
-        return str(lease["assignment_id"])
+        return assignment_id
 
     def at_endpoint(self, video: str) -> list[Any]:
         """The assignments of a video's HIT as the endpoint has them."""
@@ -88,4 +103,4 @@ class Review:
 
     def home(self, name: str) -> str:
         """What ``name`` reads on their own page."""
-        return self.http.get(f"{self.url}/w/a-long-token-of-{name}-{'x' * 20}").text
+        return self.http.get(f"{self.url}/w/{token_of(name)}").text
