@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from sqlalchemy import ColumnElement, and_, case, func, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session
 
 from kloc.crowd.endpoint import hits, reports, standing
 from kloc.crowd.endpoint.context import Context
@@ -124,15 +124,14 @@ def open_tasks(
         Assignment.hit_id == Hit.id, Assignment.worker_id == worker.id, hits.takes_a_place(now)
     )
     rows = session.execute(
-        select(Hit, taken)
-        .options(defer(Hit.question))
+        select(Hit.id, Hit.hit_type_id, Hit.facts, Hit.max_assignments - taken)
         .where(is_open, Hit.hit_type_id.in_(seen), taken < Hit.max_assignments, ~mine.exists(), ~reports.by(worker.id))
         .order_by(Hit.created, Hit.id)
         .limit(limit)
     )
     return [
-        _task(hit, seen[hit.hit_type_id], available=hit.max_assignments - number, acceptable=may[hit.hit_type_id])
-        for hit, number in rows
+        _task(hit_id, seen[type_id], facts, available=free, acceptable=may[type_id])
+        for hit_id, type_id, facts, free in rows
     ]
 
 
@@ -146,13 +145,12 @@ def grouped(tasks: Iterable[Task]) -> list[Group]:
 
 def in_progress(session: Session, worker: Worker, now: float) -> list[Task]:
     """What the worker holds, the most urgent first."""
-    query = select(Assignment).where(Assignment.worker_id == worker.id, hits.live(now))
-    return _mine(session, query.order_by(Assignment.deadline))
+    return _mine(session, _OWN.where(Assignment.worker_id == worker.id, hits.live(now)).order_by(Assignment.deadline))
 
 
 def handed_in(session: Session, worker: Worker, page: int = 1, size: int = SHOWN) -> list[Task]:
     """Newest first, ``size`` on a page; pages count from 1."""
-    query = select(Assignment).where(Assignment.worker_id == worker.id, Assignment.status.in_(HANDED_IN))
+    query = _OWN.where(Assignment.worker_id == worker.id, Assignment.status.in_(HANDED_IN))
     query = query.order_by(Assignment.submit_time.desc(), Assignment.id).limit(size).offset((page - 1) * size)
     return _mine(session, query)
 
@@ -199,7 +197,7 @@ def reported(session: Session, worker: Worker) -> list[tuple[Report, str]]:
 
 def described(hit: Hit, kind: HitType, acceptable: bool = True) -> Task:
     """A HIT as a task that nobody has taken yet."""
-    return _task(hit, kind, acceptable=acceptable)
+    return _task(hit.id, kind, hit.facts, acceptable=acceptable)
 
 
 def state_of(assignment: Assignment, now: float) -> str:
@@ -255,45 +253,59 @@ def frame_address(
     return base + context.links.sign(path, parameters, until)
 
 
-def _mine(session: Session, query: Any) -> list[Task]:
-    assignments = list(session.scalars(query))
-    ids = [assignment.id for assignment in assignments]
-    rows = session.execute(
-        select(Hit, HitType)
-        .join(HitType)
-        .options(defer(Hit.question))
-        .where(Hit.id.in_({assignment.hit_id for assignment in assignments}))
+#: Of an assignment only what a list shows: questions and answers are large.
+_OWN = (
+    select(
+        Assignment.id,
+        Assignment.reward,
+        Assignment.status,
+        Assignment.deadline,
+        Assignment.submit_time,
+        Assignment.feedback,
+        Hit.id,
+        Hit.facts,
+        HitType,
     )
-    known = {hit.id: (hit, kind) for hit, kind in rows}
-    amounts = select(Bonus.assignment_id, func.sum(Bonus.amount)).where(Bonus.assignment_id.in_(ids))
+    .join(Hit, Hit.id == Assignment.hit_id)
+    .join(HitType)
+)
+
+
+def _mine(session: Session, query: Any) -> list[Task]:
+    rows = session.execute(query).all()
+    amounts = select(Bonus.assignment_id, func.sum(Bonus.amount)).where(
+        Bonus.assignment_id.in_([row[0] for row in rows])
+    )
     bonuses = {row[0]: int(row[1]) for row in session.execute(amounts.group_by(Bonus.assignment_id))}
     return [
         _task(
-            *known[assignment.hit_id],
-            reward=assignment.reward,
-            assignment_id=assignment.id,
-            status=assignment.status,
-            expires_at=assignment.deadline,
-            when=assignment.submit_time or 0.0,
-            feedback=assignment.feedback or "",
-            bonus=bonuses.get(assignment.id, 0),
+            hit_id,
+            kind,
+            facts,
+            reward=reward,
+            assignment_id=assignment_id,
+            status=status,
+            expires_at=deadline,
+            when=submitted or 0.0,
+            feedback=feedback or "",
+            bonus=bonuses.get(assignment_id, 0),
         )
-        for assignment in assignments
+        for assignment_id, reward, status, deadline, submitted, feedback, hit_id, facts, kind in rows
     ]
 
 
-def _task(hit: Hit, kind: HitType, **more: Any) -> Task:
-    facts = hit.facts or {}
+def _task(hit_id: str, kind: HitType, facts: dict[str, Any] | None, **more: Any) -> Task:
+    told = facts or {}
     values = {"reward": kind.reward, **more}
     return Task(
-        hit_id=hit.id,
+        hit_id=hit_id,
         title=kind.title,
         description=kind.description,
         seconds=kind.assignment_duration,
-        classes=tuple(facts.get("classes", ())),
-        duration=facts.get("duration"),
-        expected_minutes=facts.get("expected_minutes"),
-        contact=facts.get("contact", ""),
+        classes=tuple(told.get("classes", ())),
+        duration=told.get("duration"),
+        expected_minutes=told.get("expected_minutes"),
+        contact=told.get("contact", ""),
         **values,
     )
 
