@@ -76,6 +76,12 @@ def test_a_password_opens_the_page_for_a_day(endpoint: Endpoint, tmp_path: Path)
             assert secret.encode() not in content
 
 
+def test_the_bare_address_leads_to_the_door(endpoint: Endpoint) -> None:
+    answer = endpoint.http.get(endpoint.url)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{endpoint.url}/login")
+    assert endpoint.http.get(endpoint.url, headers={"Host": "a'; script-src *"}).status_code == 400
+
+
 def test_a_new_password_closes_what_the_old_one_opened(endpoint: Endpoint) -> None:
     url = endpoint.settings.database_url
     person, first = endpoint.person(), admin.give_password(url, "worker 1")

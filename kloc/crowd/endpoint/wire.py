@@ -6,13 +6,14 @@ import json
 import time
 import traceback
 import uuid
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from kloc.crowd.endpoint import signature
@@ -38,8 +39,12 @@ def app(context: Context) -> Starlette:
             return _json(413, {"__type": "RequestEntityTooLargeException", "Message": refusal.message})
         return await run_in_threadpool(respond, context, request, body)
 
-    async def hello(_request: Request) -> Response:
-        return PlainTextResponse("kloc crowd endpoint. Workers: open the link you were given.\n")
+    async def hello(request: Request) -> Response:
+        """Whoever types the bare address is a person: they sign in, or use the link they were given."""
+        try:
+            return RedirectResponse(f"{context.base(request)}/login", HTTPStatus.SEE_OTHER)
+        except Refusal as refusal:
+            return PlainTextResponse(f"{refusal.message}\n", refusal.status)
 
     return Starlette(routes=[Route("/", answer, methods=["POST"]), Route("/", hello, methods=["GET"])])
 
