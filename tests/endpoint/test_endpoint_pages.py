@@ -15,6 +15,8 @@ from benchmarks.annotator import picture, severe
 from kloc.crowd.endpoint import admin
 from kloc.crowd.page import default_instructions, render
 from kloc.crowd.question import html_question as kloc_html_question
+from kloc.errors import CrowdError
+from kloc.pipeline.serving import lan_address
 
 pytestmark = pytest.mark.browser
 
@@ -254,6 +256,39 @@ def test_practice_until_it_is_passed(place: Endpoint, open_tab: Callable[..., An
     tab.wait_for_url("**/task/*")
     assert [task["hit_id"] for task in person.home()["in_progress"]] == [hit_id]
     assert person.home()["qualifications"][0]["state"] == "passed"
+
+
+def test_on_plain_http_in_a_local_network(
+    start: Callable[..., Endpoint], video: Path, open_tab: Callable[..., Any]
+) -> None:
+    """No secure context: browsers name no Sec-Fetch-Site there, and many of their functions are missing."""
+    try:
+        endpoint = start(host=lan_address())
+    except CrowdError as error:
+        pytest.skip(str(error))
+    shutil.copy(video, Path(endpoint.settings.media_folder) / "v.mp4")
+    endpoint.person()
+    password = admin.give_password(endpoint.settings.database_url, "worker 1")
+    hit_id = endpoint.hit(Question=question())
+    tab = open_tab()
+    tab.goto(endpoint.url)
+    assert tab.evaluate("isSecureContext") is False
+    tab.get_by_label("Name").fill("worker 1")
+    tab.get_by_label("Password").fill(password)
+    tab.get_by_role("button", name="Sign in").click()
+    tab.get_by_role("button", name="Start the next task").click()
+    tab.wait_for_url("**/task/*")
+    frame = tab.frame_locator("iframe")
+    frame.get_by_role("button", name="Go to the video").click()
+    with tab.expect_response(lambda reply: "/draft/" in reply.url and reply.request.method == "PUT") as saved:
+        frame.locator("#none").click()
+    assert saved.value.status == 204
+    frame.locator("#submit").click()
+    tab.get_by_text("Thank you, your answer is in.").wait_for()
+    tab.get_by_role("link", name="All tasks").click()
+    tab.get_by_role("button", name="Sign out").click()
+    tab.get_by_role("heading", name="Sign in").wait_for()
+    assert len(endpoint.mturk.list_assignments_for_hit(HITId=hit_id)["Assignments"]) == 1
 
 
 def test_a_form_in_the_page(place: Endpoint, open_tab: Callable[..., Any]) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -467,3 +468,33 @@ def test_a_form_is_shown_without_scripts_and_answered_by_its_own_questions(endpo
 def test_forms_that_cannot_be(xml: str, words: str) -> None:
     with pytest.raises(RequestError, match=words):
         questions.parse(xml)
+
+
+# -- the other database -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+def test_the_pages_on_postgresql(start: Callable[..., Endpoint], postgres: Callable[[], str]) -> None:
+    endpoint = start(database_url=postgres())
+    person, hit_id = endpoint.person(), endpoint.hit(Question=kloc_question())
+    done = person.work(hit_id)
+    endpoint.mturk.approve_assignment(AssignmentId=done)
+    endpoint.mturk.send_bonus(
+        WorkerId=person.id, BonusAmount="1.00", AssignmentId=done, Reason="Thanks", UniqueRequestToken="b"
+    )
+    lease = person.take(endpoint.hit(RequesterAnnotation="another"))
+    with ThreadPoolExecutor(8) as pool:  # a click that was repeated is one report
+        told = list(pool.map(lambda _: tell(person, lease["assignment_id"], kind="other", text="\x00?"), range(8)))
+    assert {answer.status_code for answer in told} == {200}
+    assert [report["Text"] for report in problem_reports(make_client(endpoint.url, ACCESS, SECRET))] == ["?"]
+    home = f"{endpoint.url}/w/{person.token}"
+    text = seen(endpoint.http.get(home))
+    assert "Today $1.25 1 handed in" in text
+    assert "$0.25 + $1.00 bonus approved, paid" in text
+    assert "Problems you reported" in text
+    assert "1 in all" in seen(endpoint.http.get(f"{home}/history"))
+    password = admin.give_password(endpoint.settings.database_url, "worker 1")
+    assert sign_in(endpoint, "worker 1", password).status_code == 303
+    (worker,) = admin.list_workers(endpoint.settings.database_url)
+    assert (worker.answers, worker.approved) == (1, 1)
+    assert worker.last_seen == pytest.approx(endpoint.clock(), abs=60)
