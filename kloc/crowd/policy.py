@@ -29,11 +29,14 @@ class GoldRecord:
 
 
 def gold_records(session: Session) -> dict[str, GoldRecord]:
-    """The gold record of every worker who has answered a gold task that could be read."""
+    """The gold record of every worker who has answered a gold task that could be read.
+
+    What was turned down counts as well: a worker whose answers were does not go on with a clean record.
+    """
     truth = crowd.gold(session)
     scores: dict[str, list[float]] = {}
     if truth:
-        for answer in from_stored(crowd.answers(session, purpose="gold")):
+        for answer in from_stored(crowd.answers(session, purpose="gold", rejected=True)):
             known = truth.get(answer.item)
             if known is not None:
                 asked = [label for label in answer.classes if known.covers(label)]

@@ -122,19 +122,20 @@ def problems(session: Session) -> list[tuple[str, str, str]]:
     return [(assignment, video, problem or "") for assignment, video, problem in session.execute(query)]
 
 
-def _counted(session: Session) -> list[tuple[AssignmentRow, HitRow, dict[str, Any]]]:
-    """Every parsed answer that was not rejected, with its assignment and its HIT, by assignment id."""
+def _counted(session: Session, *, rejected: bool = False) -> list[tuple[AssignmentRow, HitRow, dict[str, Any]]]:
+    """Every parsed answer that was not rejected (or all), with its assignment and its HIT, by assignment id."""
     query = (
         select(AssignmentRow, HitRow)
         .join(HitRow, HitRow.token == AssignmentRow.token)
-        .where(AssignmentRow.problem.is_(None), AssignmentRow.status != "Rejected")
+        .where(AssignmentRow.problem.is_(None))
         .order_by(AssignmentRow.assignment_id)
     )
+    query = query if rejected else query.where(AssignmentRow.status != "Rejected")
     return [(row, hit, row.answer) for row, hit in session.execute(query) if row.answer is not None]
 
 
-def answers(session: Session, *, purpose: str | None = None) -> list[StoredAnswer]:
-    """Every parsed answer of the campaign that was not rejected, by assignment id; of one ``purpose`` or of all."""
+def answers(session: Session, *, purpose: str | None = None, rejected: bool = False) -> list[StoredAnswer]:
+    """Every parsed answer of the campaign, by assignment id; of one ``purpose`` or of all, with ``rejected`` or not."""
     return [
         StoredAnswer(
             assignment_id=row.assignment_id,
@@ -148,7 +149,7 @@ def answers(session: Session, *, purpose: str | None = None) -> list[StoredAnswe
             answer=answer,
             purpose=hit.purpose,
         )
-        for row, hit, answer in _counted(session)
+        for row, hit, answer in _counted(session, rejected=rejected)
         if purpose in (None, hit.purpose)
     ]
 
