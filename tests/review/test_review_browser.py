@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from benchmarks.small_campaign import answer
 from kloc.records import Item
 from kloc.store import reviewing
 
@@ -270,3 +271,16 @@ def test_every_control_is_reached_by_the_tab_key(tab: Any, campaign: Any, page_o
     )
     assert len(names) > 25
     assert set(names) <= reached
+
+
+def test_answers_that_come_in_meanwhile_appear_and_edits_stay(tab: Any, campaign: Any, page_of: Any) -> None:
+    enter(tab, page_of(campaign), "waiting")
+    press(tab, "0", "a", "Shift+ArrowRight", "a")
+    mine = times(tab)
+    campaign.hand_in("gina", "waiting", answer((4.0, 6.0)))
+    campaign.ingest()
+    tab.evaluate("dispatchEvent(new Event('focus'))")
+    tab.get_by_role("button", name="Worker gina; jump 0:04.00 to 0:06.00").wait_for()
+    assert times(tab) == mine
+    assert not tab.locator("#banner").is_visible()
+    assert tab.locator(".video", has_text="waiting").inner_text().count("1 answer") == 1

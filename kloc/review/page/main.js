@@ -8,7 +8,9 @@ import { drawSide, onDone, takeOver } from "./side.js";
 import * as timeline from "./timeline.js";
 
 const { state } = work;
+// How often the server is asked for news, and how many times longer than its answer took that is at least.
 const REFRESH_MS = 15000;
+const REST = 20;
 // The video that is on its way to the screen: the keys may be faster than the server.
 let opening = null;
 
@@ -222,7 +224,12 @@ for (const [id, run] of [
 for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
 addEventListener("beforeunload", (event) => { if (work.anythingUnsaved()) event.preventDefault(); });
 addEventListener("focus", look);
-setInterval(look, REFRESH_MS);
+async function watch() {
+  const began = performance.now();
+  if (document.visibilityState === "visible") await look();
+  setTimeout(watch, Math.max(REFRESH_MS, REST * (performance.now() - began)));
+}
+setTimeout(watch, REFRESH_MS);
 
 list.onOpen(open);
 onDone(async () => {
