@@ -10,8 +10,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from benchmarks.small_campaign import answer
-from kloc.records import Item
-from kloc.store import reviewing
+from kloc.records import Annotation, Instance, Item
+from kloc.store import reviewing, revisions
 
 pytestmark = pytest.mark.browser
 FRAME = 0.1
@@ -212,10 +212,50 @@ def test_what_cannot_be_read_is_shown_as_text_and_judged(tab: Any, campaign: Any
     tab.locator("#say-send").click()
     tab.locator("#say-box").wait_for(state="hidden")
     assert "Please use a newer browser." in campaign.home("ben")
+    # What was reported is seen to.
+    tab.locator("#told bdi", has_text="It stays <b>black</b>").wait_for()
+    tab.get_by_role("button", name="Seen to it").click()
+    tab.get_by_role("button", name="Seen to it").wait_for(state="detached")
+    assert "reported" not in tab.locator(".video", has_text="broken").inner_text()
     # Taking over somebody's answer.
     tab.get_by_role("button", name="Worker ada").click()
     press(tab, "t")
     assert times(tab) == [(2.0, 4.0)]
+
+
+def test_answers_that_come_in_meanwhile_appear_and_edits_stay(tab: Any, campaign: Any, page_of: Any) -> None:
+    enter(tab, page_of(campaign), "waiting")
+    press(tab, "0", "a", "Shift+ArrowRight", "a")
+    mine = times(tab)
+    campaign.hand_in("gina", "waiting", answer((4.0, 6.0)))
+    campaign.ingest()
+    tab.evaluate("dispatchEvent(new Event('focus'))")
+    tab.get_by_role("button", name="Worker gina; jump 0:04.00 to 0:06.00").wait_for()
+    assert times(tab) == mine
+    assert not tab.locator("#banner").is_visible()
+    assert tab.locator(".video", has_text="waiting").inner_text().count("1 answer") == 1
+
+
+def test_proposals_gold_and_what_became_of_them_are_lanes(tab: Any, campaign: Any, page_of: Any) -> None:
+    proposal = {"label": "jump", "start": 1.0, "end": 2.0}
+    marked = [{**proposal, "end": 2.5, "origin": "corrected"}, {"label": "run", "start": 6, "end": 7, "origin": "own"}]
+    campaign.hand_in("hans", "waiting", answer(segments=marked, none=False, prefilled=True, discarded=1))
+    campaign.ingest()
+    whole = Item("waiting", 0.0, 12.0)
+    with campaign.workspace.store.transaction() as session:
+        (hit,) = reviewing.item_hits(session, whole)
+        hit.prefill, hit.purpose, hit.media_start = [proposal], "gold", 0.5
+        truth = Annotation(whole, (Instance(1.5, 3.0, "jump"),), frozenset({"jump", "run"}))
+        revisions.append(session, truth, "import")
+    enter(tab, page_of(campaign), "waiting")
+    assert tab.locator(".prefill .bar").get_attribute("title") == "jump, 0:01.50 to 0:02.50"
+    assert tab.locator(".lane.gold .bar").get_attribute("title") == "jump, 0:01.50 to 0:03.00"
+    tab.get_by_role("button", name="Worker hans").click()
+    facts = tab.locator("#answer").inner_text()
+    assert "1 corrected, 1 deleted, 1 added" in facts
+    assert "a gold video" in facts
+    assert "On gold: F1" in facts
+    shot(tab, "gold")
 
 
 def test_a_verdict_is_not_pretended_where_the_endpoint_is_away(tab: Any, campaign: Any, page_of: Any) -> None:
@@ -271,16 +311,3 @@ def test_every_control_is_reached_by_the_tab_key(tab: Any, campaign: Any, page_o
     )
     assert len(names) > 25
     assert set(names) <= reached
-
-
-def test_answers_that_come_in_meanwhile_appear_and_edits_stay(tab: Any, campaign: Any, page_of: Any) -> None:
-    enter(tab, page_of(campaign), "waiting")
-    press(tab, "0", "a", "Shift+ArrowRight", "a")
-    mine = times(tab)
-    campaign.hand_in("gina", "waiting", answer((4.0, 6.0)))
-    campaign.ingest()
-    tab.evaluate("dispatchEvent(new Event('focus'))")
-    tab.get_by_role("button", name="Worker gina; jump 0:04.00 to 0:06.00").wait_for()
-    assert times(tab) == mine
-    assert not tab.locator("#banner").is_visible()
-    assert tab.locator(".video", has_text="waiting").inner_text().count("1 answer") == 1

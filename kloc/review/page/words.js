@@ -16,7 +16,7 @@ export function qualityWords(a) {
   const q = a.quality;
   const gold = a.gold ? ` On gold: F1 ${percent(a.gold.f1)} over ${a.gold.answers}.` : "";
   if (!q) return `Nothing is known yet about this worker's reliability.${gold}`;
-  return `Finds ${percent(q.sensitivity)} of what is there, joins ${percent(q.false_alarm)} of what is not, `
+  return `Finds ${percent(q.sensitivity)} of what is there, falls for ${percent(q.false_alarm)} of what is not, `
     + `edges off by ${q.scale.toFixed(2)} of the usual tolerance; ${q.answers} answer${q.answers === 1 ? "" : "s"}.${gold}`;
 }
 
