@@ -23,6 +23,8 @@ from kloc.crowd.endpoint.tables import APPROVED, SUBMITTED, Assignment, Hit
 
 #: A host as it may stand in a header of ours and in a page; anything else is an attack.
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(:[0-9]{1,5})?", re.ASCII)
+#: What was settled so recently, seconds, need not be looked at again.
+_SETTLED_FOR = 0.2
 
 
 class Context:
@@ -36,6 +38,7 @@ class Context:
         self.clock = clock
         self.log = Log(settings.log_file)
         self.database = Database(settings.database_url)
+        self._settled = float("-inf")
         self.links = LinkSigner(self.database.value("url_key"))
         #: A HIT's question, read once: it never changes, and it is up to 64 KiB of XML.
         self.question = lru_cache(maxsize=256)(self._question)
@@ -82,6 +85,9 @@ class Context:
     def settle(self) -> None:
         """Approve what nobody has judged in time. Cheap when there is nothing to do, as nearly always."""
         now = self.now()
+        if 0 <= now - self._settled < _SETTLED_FOR:
+            return
+        self._settled = now
         due = (Assignment.status == SUBMITTED, Assignment.auto_approval_time <= now)
         with self.database.read() as session:
             if session.scalar(select(Assignment.id).where(*due).limit(1)) is None:

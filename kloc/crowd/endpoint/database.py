@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session
 
+from kloc.crowd.endpoint.group_commit import GroupCommit
 from kloc.crowd.endpoint.tables import SCHEMA, Base, Meta
 from kloc.errors import CrowdError, UsageError
 
@@ -32,7 +32,8 @@ class Database:
     """The endpoint's database. :meth:`read` and :meth:`write` are the only ways in.
 
     A write transaction on SQLite takes the write lock when it begins, so what it reads stays true until it
-    commits. On PostgreSQL the same is reached by locking the rows that decide (the HIT, the account).
+    commits; those that come together commit together. On PostgreSQL the same is reached by locking the rows that
+    decide (the HIT, the account).
     """
 
     def __init__(self, url: str) -> None:
@@ -40,8 +41,8 @@ class Database:
         self.shown = parsed.render_as_string(hide_password=True)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.engine = _sqlite(parsed) if self.is_sqlite else _postgresql(parsed)
-        # SQLite waits for its lock by polling; within one process a fair queue does better.
-        self._turn: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
+        # SQLite waits for its lock by polling; within one process a queue does better, and shares the sync.
+        self._together = GroupCommit(self.engine) if self.is_sqlite else None
         try:
             self._set_up()
         except DBAPIError as error:
@@ -55,11 +56,13 @@ class Database:
         with Session(self.engine) as session:
             yield session
 
-    @contextmanager
-    def write(self) -> Iterator[Session]:
+    def write(self) -> AbstractContextManager[Session]:
         """All or nothing: commit (and sync to the disk) at the end of the block, roll back on any exception."""
-        with self._turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
-            session.connection(execution_options={"kloc_write": True})
+        return self._alone() if self._together is None else self._together.session()
+
+    @contextmanager
+    def _alone(self) -> Iterator[Session]:
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     def value(self, key: str) -> str:
@@ -110,7 +113,8 @@ class Database:
 
 def lock_account(session: Session) -> None:
     """Let one requester call at a time decide about money, tokens and types (PostgreSQL; SQLite has one writer)."""
-    session.execute(select(Meta.key).where(Meta.key == "account").with_for_update())
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(select(Meta.key).where(Meta.key == "account").with_for_update())
 
 
 def _parsed(url: str) -> URL:

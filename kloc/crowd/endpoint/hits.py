@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, func, or_, select
+from sqlalchemy.orm import Session, defer
 
 from kloc.crowd.endpoint.tables import (
     ACCEPTED,
@@ -92,11 +92,19 @@ def is_reviewable(now: float) -> ColumnElement[bool]:
     )
 
 
+#: Built once: what every answer that is handed in asks for should cost no more than asking.
+_LOCKED = (
+    select(Hit)
+    .where(Hit.id == bindparam("hit_id"))
+    .options(defer(Hit.question))
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
+
+
 def lock(session: Session, hit_id: str) -> Hit | None:
     """The HIT, held until the transaction ends: whoever counts places holds it."""
-    return session.scalar(
-        select(Hit).where(Hit.id == hit_id).with_for_update().execution_options(populate_existing=True)
-    )
+    return session.scalar(_LOCKED, {"hit_id": hit_id})
 
 
 def _number(condition: ColumnElement[bool]) -> ScalarSelect[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Literal
 
-from sqlalchemy import delete, select
+from sqlalchemy import BindParameter, bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from kloc.crowd.endpoint import hits, standing
@@ -23,6 +23,13 @@ from kloc.crowd.endpoint.tables import (
     HitType,
     Worker,
 )
+
+#: Built once: handing in should cost no more than it has to.
+_ID: BindParameter[str] = bindparam("assignment_id")
+_WHOSE = select(Assignment.hit_id, Assignment.worker_id).where(Assignment.id == _ID)
+_HELD = select(Assignment).where(Assignment.id == _ID).with_for_update().execution_options(populate_existing=True)
+_DELAY = select(HitType.auto_approval_delay).where(HitType.id == bindparam("hit_type_id"))
+_NO_DRAFT = delete(Draft).where(Draft.assignment_id == _ID).execution_options(synchronize_session=False)
 
 
 def accept(session: Session, hit_id: str, worker: Worker, now: float) -> Assignment:
@@ -65,7 +72,7 @@ def accept(session: Session, hit_id: str, worker: Worker, now: float) -> Assignm
 
 def give_back(session: Session, assignment_id: str, worker_id: str) -> None:
     """End a lease early; its place is free at once. Returning twice is fine, returning handed-in work is not."""
-    assignment = _held(session, assignment_id)
+    assignment = held(session, assignment_id)
     if assignment is None or assignment.worker_id != worker_id:
         raise Refusal(HTTPStatus.NOT_FOUND, "This task is not yours.")
     if assignment.status in HANDED_IN:
@@ -79,11 +86,10 @@ def submit(session: Session, assignment_id: str, answer: str, now: float) -> Lit
     After the lease the answer still counts while the HIT is open and has a free place. Once the HIT has closed
     it does not: the requester has been told that no more answers come, and may have spent the money elsewhere.
     """
-    known = session.execute(select(Assignment.hit_id, Assignment.worker_id).where(Assignment.id == assignment_id))
-    row = known.one_or_none()
+    row = session.execute(_WHOSE, {"assignment_id": assignment_id}).one_or_none()
     hit = None if row is None else hits.lock(session, row.hit_id)
     worker = None if row is None else standing.lock(session, row.worker_id)
-    assignment = _held(session, assignment_id)
+    assignment = held(session, assignment_id)
     if assignment is None or hit is None:
         raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
     if assignment.status in HANDED_IN:
@@ -95,17 +101,18 @@ def submit(session: Session, assignment_id: str, answer: str, now: float) -> Lit
         except Refusal:
             assignment.late_answer = answer
             return "late"
+    delay = session.scalar(_DELAY, {"hit_type_id": hit.hit_type_id})
+    session.execute(_NO_DRAFT, {"assignment_id": assignment_id})
     assignment.status = SUBMITTED
     assignment.answer = answer
     assignment.submit_time = now
-    assignment.auto_approval_time = now + session.get_one(HitType, hit.hit_type_id).auto_approval_delay
-    session.execute(delete(Draft).where(Draft.assignment_id == assignment_id))
+    assignment.auto_approval_time = now + (delay or 0)
     return "stored"
 
 
 def save_draft(session: Session, assignment_id: str, content: str, now: float) -> None:
     """Keep a draft, whether the lease still runs or not; after the answer is in there is nothing to draft."""
-    assignment = _held(session, assignment_id)
+    assignment = held(session, assignment_id)
     if assignment is None:
         raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
     if assignment.status in HANDED_IN:
@@ -125,7 +132,6 @@ def _require_place(session: Session, hit: Hit, now: float) -> None:
         raise Refusal(HTTPStatus.CONFLICT, "All places of this task are taken.")
 
 
-def _held(session: Session, assignment_id: str) -> Assignment | None:
+def held(session: Session, assignment_id: str) -> Assignment | None:
     """The assignment, held until the transaction ends."""
-    query = select(Assignment).where(Assignment.id == assignment_id).with_for_update()
-    return session.scalar(query.execution_options(populate_existing=True))
+    return session.scalar(_HELD, {"assignment_id": assignment_id})

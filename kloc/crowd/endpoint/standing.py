@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from kloc.crowd.endpoint.faults import Refusal
@@ -14,8 +14,14 @@ _BLOCKED = "The requester has no more work for you here; what you have earned st
 _WITHDRAWN = "Your access has been withdrawn; please ask the person who gave it to you."
 
 
+#: Built once, like the others that every answer asks for.
+_WORKER = select(Worker).where(Worker.id == bindparam("worker_id")).execution_options(populate_existing=True)
+_BESIDE_OTHERS, _ALONE = _WORKER.with_for_update(read=True), _WORKER.with_for_update()
+_BLOCK = select(WorkerBlock.worker_id).where(WorkerBlock.worker_id == bindparam("worker_id"))
+
+
 def is_blocked(session: Session, worker_id: str) -> bool:
-    return session.scalar(select(WorkerBlock.worker_id).where(WorkerBlock.worker_id == worker_id)) is not None
+    return session.scalar(_BLOCK, {"worker_id": worker_id}) is not None
 
 
 def lock(session: Session, worker_id: str, *, alone: bool = False) -> Worker | None:
@@ -23,8 +29,7 @@ def lock(session: Session, worker_id: str, *, alone: bool = False) -> Worker | N
 
     Locks come in one order everywhere, so that nobody waits for each other: account, HIT, worker, assignment.
     """
-    query = select(Worker).where(Worker.id == worker_id).with_for_update(read=not alone)
-    return session.scalar(query.execution_options(populate_existing=True))
+    return session.scalar(_ALONE if alone else _BESIDE_OTHERS, {"worker_id": worker_id})
 
 
 def require(session: Session, worker: Worker | None) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from kloc.crowd.endpoint import hits
+from kloc.crowd.endpoint import leases
 from kloc.crowd.endpoint.faults import RequestError, invalid
 from kloc.crowd.endpoint.operations.account import require_funds
 from kloc.crowd.endpoint.operations.hits import described
@@ -22,7 +22,7 @@ OVERRIDE_DAYS = 30
 def list_assignments_for_hit(call: Call) -> dict[str, Any]:
     """In the order they were handed in; all statuses unless some are asked for."""
     hit_id = call.parameters.entity("HITId")
-    if call.session.get(Hit, hit_id) is None:
+    if call.session.scalar(select(Hit.id).where(Hit.id == hit_id)) is None:
         raise RequestError("HITDoesNotExist", f"Hit {hit_id} does not exist.")
     wanted = call.parameters.items("AssignmentStatuses") or list(HANDED_IN)
     for state in wanted:
@@ -53,14 +53,15 @@ def approve_assignment(call: Call) -> dict[str, Any]:
     """
     feedback = call.parameters.optional_text("RequesterFeedback", 1024)
     override = call.parameters.flag("OverrideRejection")
-    assignment, hit = _locked(call)
+    assignment = _locked(call)
     if assignment.status == APPROVED:
         return {}
     overridden = assignment.status == REJECTED
     if overridden:
         if not override:
             raise _wrong_state(assignment, "Submitted; a rejection needs OverrideRejection")
-        if call.now - (assignment.submit_time or 0) > OVERRIDE_DAYS * 86_400 or hit.disposed:
+        disposed = call.session.scalar(select(Hit.disposed).where(Hit.id == assignment.hit_id))
+        if call.now - (assignment.submit_time or 0) > OVERRIDE_DAYS * 86_400 or disposed:
             raise RequestError(
                 "InvalidAssignmentState",
                 f"Assignment {assignment.id} was handed in more than {OVERRIDE_DAYS} days ago or its HIT is deleted: "
@@ -79,7 +80,7 @@ def approve_assignment(call: Call) -> dict[str, Any]:
 def reject_assignment(call: Call) -> dict[str, Any]:
     """Reject what waits for review. Rejecting twice is success, and the first feedback stays."""
     feedback = call.parameters.text("RequesterFeedback", 1024)
-    assignment, _ = _locked(call)
+    assignment = _locked(call)
     if assignment.status == REJECTED:
         return {}
     if assignment.status != SUBMITTED:
@@ -88,16 +89,13 @@ def reject_assignment(call: Call) -> dict[str, Any]:
     return {}
 
 
-def _locked(call: Call) -> tuple[Assignment, Hit]:
+def _locked(call: Call) -> Assignment:
+    """The assignment, held. A verdict changes no count of places, so its HIT need not be."""
     assignment_id = call.parameters.entity("AssignmentId")
-    hit_id = call.session.scalar(select(Assignment.hit_id).where(Assignment.id == assignment_id))
-    hit = hits.lock(call.session, hit_id) if hit_id is not None else None
-    if hit is None:
+    assignment = leases.held(call.session, assignment_id)
+    if assignment is None or assignment.status not in HANDED_IN:
         raise _unknown(assignment_id)
-    assignment = call.session.get_one(Assignment, assignment_id, with_for_update=True, populate_existing=True)
-    if assignment.status not in HANDED_IN:
-        raise _unknown(assignment_id)
-    return assignment, hit
+    return assignment
 
 
 def _described(assignment: Assignment) -> dict[str, Any]:
