@@ -30,6 +30,7 @@ def kloc_question(**changes: Any) -> str:
         "expected_minutes": 3.0,
         "contact": "annotation@example.org",
         "guideline": "g-7",
+        "instructions": "Watch it all.\n\nThen mark <every> jump.",
         "classes": [
             {
                 "name": "High jump",
@@ -48,6 +49,12 @@ def kloc_question(**changes: Any) -> str:
 
 def sign_in(endpoint: Endpoint, name: str, password: str, **headers: str) -> httpx.Response:
     return endpoint.http.post(f"{endpoint.url}/login", data={"name": name, "password": password}, headers=headers)
+
+
+@pytest.fixture
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes that take no time, where what is tested is not how long they take."""
+    monkeypatch.setattr(participants, "_COST", (16, 8, 1))
 
 
 def test_a_password_opens_the_page_for_a_day(endpoint: Endpoint, tmp_path: Path) -> None:
@@ -83,6 +90,7 @@ def test_the_bare_address_leads_to_the_door(endpoint: Endpoint) -> None:
     assert endpoint.http.get(endpoint.url, headers={"Host": "a'; script-src *"}).status_code == 400
 
 
+@pytest.mark.usefixtures("cheap_passwords")
 def test_a_new_password_closes_what_the_old_one_opened(endpoint: Endpoint) -> None:
     url = endpoint.settings.database_url
     person, first = endpoint.person(), admin.give_password(url, "worker 1")
@@ -120,6 +128,7 @@ def knock(endpoint: Endpoint, **headers: str) -> int:
     return endpoint.http.get(f"{endpoint.url}/w/{'x' * 30}", headers={**JSON, **headers}).status_code
 
 
+@pytest.mark.usefixtures("cheap_passwords")
 def test_guessing_a_password_is_slow_for_a_name_and_for_an_address(endpoint: Endpoint) -> None:
     url = endpoint.settings.database_url
     endpoint.person()
@@ -133,12 +142,14 @@ def test_guessing_a_password_is_slow_for_a_name_and_for_an_address(endpoint: End
     assert any(sign_in(endpoint, f"name {number}", "x", **JSON).status_code == 429 for number in range(10))
 
 
+@pytest.mark.usefixtures("cheap_passwords")
 def test_who_signs_in_often_is_not_locked_out(endpoint: Endpoint) -> None:
     endpoint.person()
     password = admin.give_password(endpoint.settings.database_url, "worker 1")
     assert {sign_in(endpoint, "worker 1", password).status_code for _ in range(12)} == {303}
 
 
+@pytest.mark.usefixtures("cheap_passwords")
 @pytest.mark.parametrize("body", [b"", b"name=%ff&password=%00", b"name=a&name=b", b"\xff\xfe", b"x" * 4000])
 def test_nonsense_at_the_door(endpoint: Endpoint, body: bytes) -> None:
     assert endpoint.http.post(f"{endpoint.url}/login", content=body).status_code == 403
@@ -216,7 +227,7 @@ def test_home_and_preview_tell_what_a_task_is_worth(endpoint: Endpoint) -> None:
     preview = seen(endpoint.http.get(f"{endpoint.url}/w/{person.token}/preview/{hit_id}"))
     assert "Pay $0.25 Takes about 3 min Per hour $5.00 Time limit 10 min Video 1:15" in preview
     assert "annotation@example.org" in preview
-    assert "Guideline g-7" in preview
+    assert "Guideline g-7 What you are asked to do Watch it all. Then mark &lt;every&gt; jump." in preview
     told = {task["hit_id"]: task for task in person.home()["open"]}[hit_id]
     assert (told["classes"], told["duration"], told["expected_minutes"]) == (["High jump"], 75.0, 3.0)
 

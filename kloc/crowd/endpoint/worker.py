@@ -161,13 +161,14 @@ def _preview(context: Context, request: Request, visit: Visit) -> Response:
     if wants_json(request):
         html = question.content if question.kind == "html" else None
         return pages.data({"hit_id": hit.id, "title": kind.title, "question_html": html, "frame_url": address})
-    guideline = questions.task_of(question).get("guideline")
+    told = questions.task_of(question)
     return pages.page(
         "preview.html",
         frame=origin_of(address),
         visit=visit,
         task=task,
-        guideline=guideline if isinstance(guideline, str) else "",
+        guideline=_text(told, "guideline"),
+        instructions=_text(told, "instructions"),
         frame_url=address,
     )
 
@@ -234,6 +235,11 @@ def _task(context: Context, request: Request, visit: Visit) -> Response:
         books=books,
         frame_url=addresses["frame_url"],
     )
+
+
+def _text(told: dict[str, Any], key: str) -> str:
+    value = told.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def _lease(context: Context, hit_id: str, worker: Worker) -> tuple[Hit, Assignment]:
