@@ -122,10 +122,10 @@ def practise(walk: Walk, tab: Any, marks: tuple[tuple[float, float], ...], *, lo
     tab.locator("form[action*='/qualify/'] button").click()
     tab.wait_for_url("**/test/*")
     frame = annotator.framed(tab)
-    frame.locator("#guide-box").wait_for(state="visible")
     if looking:
+        frame.locator("#guide-box").wait_for(state="visible")
         walk.look(tab, frame, "instructions")
-    annotator.press(tab, "Enter")
+    read_instructions(tab, frame)
     for start, end in marks:
         for moment in (start, end):
             tab.mouse.click(*annotator.place(frame, moment, duration_of(frame), "#ruler"))
@@ -136,6 +136,12 @@ def practise(walk: Walk, tab: Any, marks: tuple[tuple[float, float], ...], *, lo
     expect(frame.locator("#result-title").inner_text() == verdict, f"practice was not judged as {verdict!r}")
     if looking:
         walk.look(tab, frame, verdict.lower().replace(" ", "-"))
+
+
+def read_instructions(tab: Any, frame: Any) -> None:
+    frame.locator("#guide-box").wait_for(state="visible")
+    annotator.press(tab, "Enter")
+    frame.locator("#guide-box").wait_for(state="hidden")
 
 
 def go_to_frame(walk: Walk, tab: Any, frame: Any, video: str, index: int, *, last: bool = False) -> None:
@@ -228,9 +234,10 @@ def not_yet(walk: Walk, name: str) -> None:
 
 
 def mark_exactly(walk: Walk, name: str) -> None:
-    """One more video of the campaign, all by keys."""
+    """One more video of the campaign, all by keys, on a device that has not shown the instructions yet."""
     with walk.tab() as tab:
         frame, video = begin(walk, tab, name)
+        read_instructions(tab, frame)
         found = segments(walk, video)
         for pair in found:
             mark(walk, tab, frame, video, *pair)
@@ -255,11 +262,12 @@ def seek_error(walk: Walk, tab: Any, frame: Any, video: str, pair: tuple[int, in
 
 
 def no_range(walk: Walk, tab: Any, frame: Any, video: str, pair: tuple[int, int]) -> None:
-    """The server sends the whole video whatever is asked for; the page says so, and what is marked is what is seen."""
+    """The server sends the whole video whatever is asked for; the page notices, and plays it from memory."""
     walk.proxy.faults.append(("/media", "no range", None))
     tab.reload()
     frame = annotator.framed(tab)
-    frame.locator("#alert").wait_for(state="visible")
+    source = "document.getElementById('video').currentSrc"
+    annotator.wait_for(tab, lambda: frame.evaluate(source).startswith("blob:"), "loading the whole video")
     mark(walk, tab, frame, video, *pair)
     walk.proxy.faults.clear()
 
