@@ -55,6 +55,11 @@ class MediaMaker:
         }
 
 
+def mark_of(row: VideoRow) -> str:
+    """Changes when a video's copy is to be made again."""
+    return fingerprint([row.sha256, _RECIPE])
+
+
 def make_media(
     workspace: Workspace, video_ids: Sequence[str], problems: list[str], reporter: Reporter
 ) -> dict[str, Shown]:
@@ -67,7 +72,7 @@ def make_media(
             if row.path is None or row.probe is None:
                 problems.append(f"{video_id}: workers cannot watch it, its file is not here; add it with `kloc add`")
                 continue
-            marks[video_id] = fingerprint([row.sha256, _RECIPE])
+            marks[video_id] = mark_of(row)
             if video_id not in there or there[video_id].fingerprint != marks[video_id]:
                 out = workspace.media / f"{safe_name(video_id)}.mp4"
                 tasks.append(MediaTask(video_id, Path(row.path), out, Probe.from_json(row.probe)))
