@@ -12,6 +12,7 @@ let broken = false;
 let misses = 0;
 let breaks = 0;
 let opened = false;
+let twice = false;
 let reopening = 0;
 
 const now = () => (wanted === null ? video.currentTime : wanted);
@@ -239,8 +240,13 @@ video.addEventListener("error", async () => {
   broken = true;
   if (breaks < (opened ? 5 : 3)) {
     if (code === 2) return reopen();
-    const status = code === 4 ? await askServer(address("mediaUrl")) : 206;
+    const status = code === 4 ? await askServer(address("mediaUrl")) : 400;
     if (status === 0 || status >= 500) return reopen();
+    // The server answers, perhaps since a moment ago: once more, before the video is blamed.
+    if (status < 300 && !twice) {
+      twice = true;
+      return load();
+    }
   }
   cannotPlay(
     code === 2 ? "The connection broke while the video was loading. What you have marked is safe."
@@ -253,6 +259,7 @@ video.addEventListener("loadeddata", () => {
   if (!opened) checkParts(video.currentSrc);
   opened = true;
   breaks = 0;
+  twice = false;
   if (!video.videoWidth) return cannotPlay("This browser plays the sound of this video, but cannot decode its picture.");
   if (wanted !== null) issue();
   drawPlayhead();
