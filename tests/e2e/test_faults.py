@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from benchmarks import flaky_proxy
 from benchmarks.flaky_proxy import Faults, FlakyProxy
-from benchmarks.measures.faults import run_trial
+from benchmarks.measures.faults import Size, run_trial
 from kloc.crowd.client import RefusedError, UnreachableError, call, make_client
 from kloc.crowd.endpoint.listening import in_thread, listen
 
@@ -24,7 +24,7 @@ SOUND = Faults(0, 0, 0, 0, 0)
 
 
 def test_a_campaign_under_faults_and_kills_comes_out_exactly_once(tmp_path: Path) -> None:
-    figures = run_trial(tmp_path / "campaign", hits=6, rounds=1, kills=3, seed=3)
+    figures = run_trial(tmp_path / "campaign", Size(6, 1, 3, extra=75), seed=3)
     assert {figure.name: figure.met for figure in figures if not figure.met} == {}
     assert figures[0].detail["requests"].keys() >= {"throttle", "fault_before", "fault_after", "lost", "passed"}
 
