@@ -28,7 +28,7 @@ from kloc.crowd.endpoint.tables import (
 _ID: BindParameter[str] = bindparam("assignment_id")
 _WHOSE = select(Assignment.hit_id, Assignment.worker_id).where(Assignment.id == _ID)
 _HELD = select(Assignment).where(Assignment.id == _ID).with_for_update().execution_options(populate_existing=True)
-_DELAY = select(HitType.auto_approval_delay).where(HitType.id == bindparam("hit_type_id"))
+_TERMS = select(HitType.reward, HitType.auto_approval_delay).where(HitType.id == bindparam("hit_type_id"))
 _NO_DRAFT = delete(Draft).where(Draft.assignment_id == _ID).execution_options(synchronize_session=False)
 
 
@@ -83,8 +83,9 @@ def give_back(session: Session, assignment_id: str, worker_id: str) -> None:
 def submit(session: Session, assignment_id: str, answer: str, now: float) -> Literal["stored", "again", "late"]:
     """Store an answer. ``again``: one was there, it stays. ``late``: the lease is over and its place is gone.
 
-    After the lease the answer still counts while the HIT is open and has a free place. Once the HIT has closed
-    it does not: the requester has been told that no more answers come, and may have spent the money elsewhere.
+    After the lease the answer still counts while the HIT is open and has a free place; it is paid as whoever takes
+    that place now would be. Once the HIT has closed it does not count: the requester has been told that no more
+    answers come, and may have spent the money elsewhere.
     """
     row = session.execute(_WHOSE, {"assignment_id": assignment_id}).one_or_none()
     hit = None if row is None else hits.lock(session, row.hit_id)
@@ -95,18 +96,19 @@ def submit(session: Session, assignment_id: str, answer: str, now: float) -> Lit
     if assignment.status in HANDED_IN:
         return "again"
     standing.require(session, worker)
+    terms = session.execute(_TERMS, {"hit_type_id": hit.hit_type_id}).one()
     if assignment.status != ACCEPTED or assignment.deadline <= now:
         try:
             _require_place(session, hit, now)
         except Refusal:
             assignment.late_answer = answer
             return "late"
-    delay = session.scalar(_DELAY, {"hit_type_id": hit.hit_type_id})
+        assignment.reward = terms.reward
     session.execute(_NO_DRAFT, {"assignment_id": assignment_id})
     assignment.status = SUBMITTED
     assignment.answer = answer
     assignment.submit_time = now
-    assignment.auto_approval_time = now + (delay or 0)
+    assignment.auto_approval_time = now + terms.auto_approval_delay
     return "stored"
 
 

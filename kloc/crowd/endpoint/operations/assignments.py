@@ -72,7 +72,7 @@ def approve_assignment(call: Call) -> dict[str, Any]:
     if feedback is not None:
         assignment.feedback = feedback
     if overridden:  # otherwise the money is on hold since the HIT was made
-        require_funds(call)
+        require_funds(call, assignment.reward)
     return {}
 
 

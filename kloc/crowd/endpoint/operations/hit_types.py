@@ -54,8 +54,10 @@ def update_hit_type_of_hit(call: Call) -> dict[str, Any]:
     hit = hits.lock(call.session, hit_id)
     if hit is None or hit.disposed:
         raise RequestError("HITDoesNotExist", f"Hit {hit_id} does not exist.")
-    hit.hit_type_id = existing_type(call, type_id).id
-    require_funds(call)
+    kind = existing_type(call, type_id)
+    hit.hit_type_id = kind.id
+    # Beside what the places cost before: work that was begun is paid as it was promised.
+    require_funds(call, hit.max_assignments * kind.reward)
     return {}
 
 

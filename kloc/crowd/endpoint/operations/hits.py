@@ -102,7 +102,7 @@ def update_expiration_for_hit(call: Call) -> dict[str, Any]:
         raise invalid("ExpireAt is more than 365 days ahead")
     if moment > call.now:
         hit.expiration, hit.reviewing = moment, False
-        require_funds(call)
+        require_funds(call, _price(call, hit))
     else:
         hit.expiration = min(hit.expiration, call.now)
     return {}
@@ -131,7 +131,7 @@ def create_additional_assignments(call: Call) -> dict[str, Any]:
     if hit.expiration > call.now:
         hit.reviewing = False
     call.remember_token("CreateAdditionalAssignmentsForHIT", hit.id)
-    require_funds(call)
+    require_funds(call, _price(call, hit))
     return {}
 
 
@@ -201,8 +201,13 @@ def _create(call: Call, kind: HitType) -> dict[str, Any]:
     )
     call.session.add(hit)
     call.remember_token("CreateHIT", hit.id)
-    require_funds(call)
+    require_funds(call, hit.max_assignments * kind.reward)
     return {"HIT": described(call, [hit])[0]}
+
+
+def _price(call: Call, hit: Hit) -> int:
+    """What all places of a HIT cost, cents."""
+    return hit.max_assignments * call.session.get_one(HitType, hit.hit_type_id).reward
 
 
 def _existing(call: Call) -> tuple[Hit, str]:

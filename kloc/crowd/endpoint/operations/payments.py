@@ -42,7 +42,7 @@ def send_bonus(call: Call) -> dict[str, Any]:
     call.session.add(bonus)
     call.session.flush()
     call.remember_token("SendBonus", str(bonus.id))
-    require_funds(call)
+    require_funds(call, amount)
     return {}
 
 
