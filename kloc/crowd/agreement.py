@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -123,17 +123,23 @@ def _mean(values: Sequence[float]) -> float | None:
 def _leave_one_out(
     by_item: Mapping[Item, Sequence[WorkerAnswer]], classes: Collection[str], threshold: float
 ) -> dict[str, float]:
-    settings = ConsolidationSettings(method="median")
-    scores: dict[str, list[float]] = {}
+    """All at once: each answer is a case of its own, with the other workers' answers to its item."""
+    cases: list[tuple[WorkerAnswer, Item]] = []
+    others: list[WorkerAnswer] = []
     for item, group in by_item.items():
         for answer in group:
-            others = [other for other in group if other.worker_id != answer.worker_id]
-            if others:
-                found = consolidate(others, classes, settings).items[item]
-                asked = set(answer.classes) & set(found.classes)
-                mine = [s for s in answer.segments if s.label in asked]
-                theirs = [s for s in found.annotation.instances if s.label in asked]
-                scores.setdefault(answer.worker_id, []).append(match(mine, theirs, threshold).f1)
+            theirs = [other for other in group if other.worker_id != answer.worker_id]
+            if theirs:
+                case = Item(str(len(cases)), item.start, item.end)
+                cases.append((answer, case))
+                others += [replace(other, item=case) for other in theirs]
+    found = consolidate(others, classes, ConsolidationSettings(method="median")).items
+    scores: dict[str, list[float]] = {}
+    for answer, case in cases:
+        asked = set(answer.classes) & set(found[case].classes)
+        mine = [s for s in answer.segments if s.label in asked]
+        said = [s for s in found[case].annotation.instances if s.label in asked]
+        scores.setdefault(answer.worker_id, []).append(match(mine, said, threshold).f1)
     return {worker: float(np.mean(values)) for worker, values in sorted(scores.items())}
 
 

@@ -72,7 +72,7 @@ def consolidate(
     Raises :class:`KlocError` for a label outside ``classes`` or outside what the worker was asked.
     """
     settings = settings or ConsolidationSettings()
-    ordered = sorted(answers, key=lambda a: (a.item, a.worker_id, a.assignment_id))
+    ordered = sorted(answers, key=_place)
     workers = sorted({answer.worker_id for answer in ordered})
     questions, marks = lay_out(ordered, classes, {name: i for i, name in enumerate(workers)})
     if settings.method == "median":
@@ -94,6 +94,12 @@ def consolidate(
         for name, (sensitivity, false_alarm, scale) in zip(workers, learned.T.tolist(), strict=True)
     }
     return Consolidated(_collect(ordered, questions, c, found.posterior, low, high, settings), reliability)
+
+
+def _place(answer: WorkerAnswer) -> tuple[str, float, float, str, str]:
+    """Where an answer comes in the canonical order. Plain values: they compare much faster than items."""
+    item = answer.item
+    return item.video_id, item.start, item.end, answer.worker_id, answer.assignment_id
 
 
 def _collect(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,28 +55,35 @@ class Marks:
 def lay_out(
     ordered: Sequence[WorkerAnswer], classes: Collection[str], index: Mapping[str, int]
 ) -> tuple[Questions, Marks]:
-    """``ordered``: by item, worker, assignment. ``index``: numbers of the workers.
+    """``ordered``: by item, worker, assignment. ``index``: numbers of the workers, in their order.
 
     Of several answers of one worker to one question the first counts, of equal segments one. Raises
     :class:`KlocError` for a label outside ``classes`` or outside what the worker was asked.
     """
     known = set(classes)
-    said: dict[tuple[Item, str], dict[int, list[tuple[float, float]]]] = {}
-    for answer in ordered:
-        strange = {s.label for s in answer.segments}.difference(answer.classes) | set(answer.classes) - known
-        if strange:
-            raise KlocError(f"assignment {answer.assignment_id}: class {min(strange)!r} was not asked about")
-        worker = index[answer.worker_id]
-        for label in set(answer.classes):
-            of_label = [(s.start, s.end) for s in answer.segments if s.label == label and s.end > s.start]
-            said.setdefault((answer.item, label), {}).setdefault(worker, of_label)
-    keys = sorted(said)
-    asked = np.full((len(keys), max(map(len, said.values()), default=1)), -1)
+    keys: list[tuple[Item, str]] = []
+    everybody: list[list[int]] = []
     rows: list[tuple[int, int, float, float]] = []
-    for question, key in enumerate(keys):
-        for slot, (worker, pairs) in enumerate(sorted(said[key].items())):
-            asked[question, slot] = worker
-            rows += [(question, slot, low, high) for low, high in set(pairs)]
+    for item, group in groupby(ordered, key=lambda answer: answer.item):
+        said: dict[str, dict[int, set[tuple[float, float]]]] = {}
+        for answer in group:
+            pairs: dict[str, set[tuple[float, float]]] = {label: set() for label in answer.classes}
+            strange = {s.label for s in answer.segments}.difference(pairs) | pairs.keys() - known
+            if strange:
+                raise KlocError(f"assignment {answer.assignment_id}: class {min(strange)!r} was not asked about")
+            for s in answer.segments:
+                if s.end > s.start:
+                    pairs[s.label].add((s.start, s.end))
+            for label, marked in pairs.items():
+                said.setdefault(label, {}).setdefault(index[answer.worker_id], marked)
+        for label, by_worker in sorted(said.items()):
+            for slot, marked in enumerate(by_worker.values()):
+                rows += [(len(keys), slot, low, high) for low, high in marked]
+            keys.append((item, label))
+            everybody.append(list(by_worker))
+    asked = np.full((len(keys), max(map(len, everybody), default=1)), -1)
+    for question, workers in enumerate(everybody):
+        asked[question, : len(workers)] = workers
     table = np.array(rows, dtype=np.float64).reshape(-1, 4)
     marks = Marks(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2], table[:, 3])
     return Questions(keys, asked, np.array([item.duration for item, _ in keys])), marks.sorted()
