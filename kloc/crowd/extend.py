@@ -73,7 +73,7 @@ def extend(
         return changed, cost
     check_account(client, cost)
     changed, cost = _write_extension(store, wanted, max_spend_mills, until, now(), keep=True)
-    for token in changed:
+    for token in wanted:  # also those that a run that was killed has written and not told
         settle(store, client, token, now=now)
     return changed, cost
 
@@ -156,11 +156,11 @@ def resume(store: Store, client: MTurkClient, tokens: Collection[str], *, now: C
     for token in tokens:
         with store.transaction() as session:
             row = session.get_one(HitRow, token)
-            if row.paused_left is None:
-                continue
-            row.expires_at, row.paused_left = now() + row.paused_left, None
-        settle(store, client, token, now=now)
-        resumed.append(token)
+            if row.paused_left is not None:
+                row.expires_at, row.paused_left = now() + row.paused_left, None
+                resumed.append(token)
+        if row.expires_at is not None:
+            settle(store, client, token, now=now)
     return tuple(resumed)
 
 

@@ -38,7 +38,7 @@ def pause(workspace: Workspace, *, video: str | None = None, url: str | None = N
 def resume(workspace: Workspace, *, video: str | None = None, url: str | None = None) -> Summary:
     """Offer what is paused again, for as long as it had left. What workers reported only where its video is named."""
     client = serving.client(workspace, url)
-    rows = _rows(workspace, video, lambda row: row.paused_left is not None)
+    rows = _rows(workspace, video, lambda row: row.paused_left is not None or row.expires_at is not None)
     with workspace.store.transaction() as session:
         held = reports.held(session) if video is None else set()
         # Said before the tasks are offered again: otherwise the next ingest would pause them for the same reports.
