@@ -33,6 +33,8 @@ from kloc.store.tables import AssignmentRow, HitRow, RoundRow
 from kloc.video.write import write_video
 from kloc.workspace import Workspace
 
+#: A worker breathes between two tasks, so that answers come in while others are fetched.
+LONGEST_BREATH_S = 1.5
 REWARD, PER_HIT, LABEL = "0.10", 3, "jump"
 REWARD_MILLS, MILLS_PER_CENT = money.parse_dollars(REWARD), money.MILLS_PER_DOLLAR // 100
 
@@ -149,7 +151,9 @@ class Hands(threading.Thread):
                 self.chance.shuffle(tasks)
                 for task in tasks:
                     self._do(http, task["hit_id"])
-                self.over.wait(0.05 if tasks else 0.3)
+                    self.over.wait(self.chance.uniform(0.0, LONGEST_BREATH_S))
+                if not tasks:
+                    self.over.wait(LONGEST_BREATH_S)
 
     def _do(self, http: httpx.Client, hit_id: str) -> None:
         lease = self._ask(http, "POST", f"/w/{self.token}/accept/{hit_id}")
