@@ -150,15 +150,16 @@ class Hands(threading.Thread):
                 tasks = home.json()["open"] if home is not None else []
                 self.chance.shuffle(tasks)
                 for task in tasks:
-                    self._do(http, task["hit_id"])
-                    self.over.wait(self.chance.uniform(0.0, LONGEST_BREATH_S))
+                    if self._do(http, task["hit_id"]):
+                        self.over.wait(self.chance.uniform(0.0, LONGEST_BREATH_S))
                 if not tasks:
                     self.over.wait(LONGEST_BREATH_S)
 
-    def _do(self, http: httpx.Client, hit_id: str) -> None:
+    def _do(self, http: httpx.Client, hit_id: str) -> bool:
+        """Whether there was a place, and an answer was handed in."""
         lease = self._ask(http, "POST", f"/w/{self.token}/accept/{hit_id}")
         if lease is None or lease.status_code == httpx.codes.CONFLICT:
-            return  # somebody else was faster
+            return False  # somebody else was faster
         assignment_id = lease.json()["assignment_id"]
         for count in range(2 if self.chance.random() < 0.1 else 1):
             answer = made_up_answer(self.chance, self.duration)
@@ -169,6 +170,7 @@ class Hands(threading.Thread):
             self.repeated += count
             if done is not None and done.is_error:
                 self.refused.append(f"{done.status_code} {done.text[:200]}")
+        return True
 
     def _ask(self, http: httpx.Client, method: str, path: str, form: dict[str, str] | None = None) -> Any:
         """The answer, however often it takes; ``None`` once told to stop."""
