@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
+import psutil
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -49,6 +50,12 @@ class Place:
 
     url: str
     database_url: str
+    process: int
+
+    def cpu_seconds(self) -> float:
+        """What the endpoint has used of its processor so far: no other process on the machine adds to it."""
+        used = psutil.Process(self.process).cpu_times()
+        return float(used.user + used.system)
 
 
 @contextmanager
@@ -72,7 +79,7 @@ def endpoint(folder: Path) -> Iterator[Place]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield Place(json.loads(process.stdout.readline())["url"], str(settings["database_url"]))
+        yield Place(json.loads(process.stdout.readline())["url"], str(settings["database_url"]), process.pid)
     finally:
         process.stdin.close()
         process.wait(timeout=60)
@@ -150,15 +157,17 @@ def _throughput(context: Context) -> Figure:
     ``CONNECTIONS`` connections of one client process; the rate is that of all three together.
     """
     hits, runs = (400, RUNS) if context.full else (20, 1)
-    loads, rates, parts = [], [], []
+    loads, rates, parts, cpu = [], [], [], []
     for run in range(runs):
         loads.append(load_average())
         with endpoint(context.scratch / f"load-{run}") as place, ThreadPoolExecutor(CONNECTIONS) as pool:
             leases, requester = _prepared(place, hits, pool)
+            before = place.cpu_seconds()
             seconds = _timed(context, requester, leases, pool)
+            cpu.append(round(1000 * (place.cpu_seconds() - before) / len(leases), 2))
         parts.append({name: round(len(leases) / value, 1) for name, value in seconds.items()})
         rates.append(round(len(leases) / sum(seconds.values()), 1))
-        context.say(f"  run {run + 1}: {rates[-1]} assignments/s, the parts alone {parts[-1]}")
+        context.say(f"  run {run + 1}: {rates[-1]} assignments/s, {cpu[-1]} ms of processor each; alone {parts[-1]}")
     detail = {
         "one assignment": "handed in by externalSubmit, listed with its answer, approved; each answer committed",
         "assignments": hits * PER_HIT,
@@ -167,6 +176,7 @@ def _throughput(context: Context) -> Figure:
         "connections": CONNECTIONS,
         "all": rates,
         "parts_per_s": parts,
+        "endpoint_cpu_ms": cpu,
         "load_1min": loads,
     }
     return Figure("assignments over the wire", max(rates), "1/s", at_least=200.0, detail=detail)

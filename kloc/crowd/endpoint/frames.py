@@ -99,8 +99,7 @@ def _store(context: Context, request: Request, assignment_id: str, fields: list[
         context.stranger_limit.take(context.caller(request))
         raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
     answer = questions.answer(context.question(hit_id), fields)
-    with context.database.write() as session:
-        outcome = leases.submit(session, assignment_id, answer, context.now())
+    outcome = leases.submit(context.database, assignment_id, answer, context.now())
     if outcome == "late":
         raise Refusal(HTTPStatus.CONFLICT, _TOO_LATE)
     if wants_json(request):

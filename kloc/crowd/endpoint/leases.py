@@ -5,10 +5,11 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Literal
 
-from sqlalchemy import BindParameter, bindparam, delete, select
+from sqlalchemy import BindParameter, bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
 from kloc.crowd.endpoint import hits, standing
+from kloc.crowd.endpoint.database import Database
 from kloc.crowd.endpoint.faults import Refusal
 from kloc.crowd.endpoint.ids import new_id
 from kloc.crowd.endpoint.qualifications import qualifies
@@ -29,6 +30,21 @@ _ID: BindParameter[str] = bindparam("assignment_id")
 _WHOSE = select(Assignment.hit_id, Assignment.worker_id).where(Assignment.id == _ID)
 _HELD = select(Assignment).where(Assignment.id == _ID).with_for_update().execution_options(populate_existing=True)
 _TERMS = select(HitType.reward, HitType.auto_approval_delay).where(HitType.id == bindparam("hit_type_id"))
+_NOW: BindParameter[float] = bindparam("now")
+_DELAY = select(HitType.auto_approval_delay).join(Hit, Hit.hit_type_id == HitType.id).where(Hit.id == Assignment.hit_id)
+#: While the lease runs that is all: it has a place, and a block or a withdrawal would have ended it.
+_HANDED_IN = (
+    update(Assignment)
+    .where(Assignment.id == _ID, Assignment.status == ACCEPTED, Assignment.deadline > _NOW)
+    .values(
+        status=SUBMITTED,
+        answer=bindparam("text"),
+        submit_time=_NOW,
+        auto_approval_time=_NOW + _DELAY.correlate(Assignment).scalar_subquery(),
+    )
+    .returning(Assignment.id)
+    .execution_options(synchronize_session=False)
+)
 _NO_DRAFT = delete(Draft).where(Draft.assignment_id == _ID).execution_options(synchronize_session=False)
 
 
@@ -80,13 +96,24 @@ def give_back(session: Session, assignment_id: str, worker_id: str) -> None:
     assignment.status = RETURNED
 
 
-def submit(session: Session, assignment_id: str, answer: str, now: float) -> Literal["stored", "again", "late"]:
+def submit(database: Database, assignment_id: str, answer: str, now: float) -> Literal["stored", "again", "late"]:
     """Store an answer. ``again``: one was there, it stays. ``late``: the lease is over and its place is gone.
 
     After the lease the answer still counts while the HIT is open and has a free place; it is paid as whoever takes
     that place now would be. Once the HIT has closed it does not count: the requester has been told that no more
     answers come, and may have spent the money elsewhere.
     """
+    with database.write() as session:
+        if session.scalar(_HANDED_IN, {"assignment_id": assignment_id, "now": now, "text": answer}) is not None:
+            session.execute(_NO_DRAFT, {"assignment_id": assignment_id})
+            return "stored"
+    # In another transaction: PostgreSQL may hold the assignment now, and the HIT has to be held before it.
+    with database.write() as session:
+        return _submit_late(session, assignment_id, answer, now)
+
+
+def _submit_late(session: Session, assignment_id: str, answer: str, now: float) -> Literal["stored", "again", "late"]:
+    """:func:`submit` without a running lease: everything is looked at, and held."""
     row = session.execute(_WHOSE, {"assignment_id": assignment_id}).one_or_none()
     hit = None if row is None else hits.lock(session, row.hit_id)
     worker = None if row is None else standing.lock(session, row.worker_id)

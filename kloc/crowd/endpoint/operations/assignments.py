@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, func, select, update
 
 from kloc.crowd.endpoint import leases
 from kloc.crowd.endpoint.faults import RequestError, invalid
@@ -16,6 +16,17 @@ from kloc.crowd.endpoint.tables import APPROVED, HANDED_IN, REJECTED, SUBMITTED,
 
 #: A rejection can be overridden for 30 days after the work was handed in.
 OVERRIDE_DAYS = 30
+_APPROVED = (
+    update(Assignment)
+    .where(Assignment.id == bindparam("assignment_id"), Assignment.status == SUBMITTED)
+    .values(
+        status=APPROVED,
+        approval_time=bindparam("now"),
+        feedback=func.coalesce(bindparam("feedback"), Assignment.feedback),
+    )
+    .returning(Assignment.id)
+    .execution_options(synchronize_session=False)
+)
 
 
 @operation("ListAssignmentsForHIT", writes=False)
@@ -53,26 +64,25 @@ def approve_assignment(call: Call) -> dict[str, Any]:
     """
     feedback = call.parameters.optional_text("RequesterFeedback", 1024)
     override = call.parameters.flag("OverrideRejection")
+    values = {"assignment_id": call.parameters.entity("AssignmentId"), "now": call.now, "feedback": feedback}
+    if call.session.scalar(_APPROVED, values) is not None:  # what waited for review, as nearly always
+        return {}
     assignment = _locked(call)
     if assignment.status == APPROVED:
         return {}
-    overridden = assignment.status == REJECTED
-    if overridden:
-        if not override:
-            raise _wrong_state(assignment, "Submitted; a rejection needs OverrideRejection")
-        disposed = call.session.scalar(select(Hit.disposed).where(Hit.id == assignment.hit_id))
-        if call.now - (assignment.submit_time or 0) > OVERRIDE_DAYS * 86_400 or disposed:
-            raise RequestError(
-                "InvalidAssignmentState",
-                f"Assignment {assignment.id} was handed in more than {OVERRIDE_DAYS} days ago or its HIT is deleted: "
-                "its rejection stands.",
-            )
-        assignment.rejection_time = None
-    assignment.status, assignment.approval_time = APPROVED, call.now
+    if not override:
+        raise _wrong_state(assignment, "Submitted; a rejection needs OverrideRejection")
+    disposed = call.session.scalar(select(Hit.disposed).where(Hit.id == assignment.hit_id))
+    if call.now - (assignment.submit_time or 0) > OVERRIDE_DAYS * 86_400 or disposed:
+        raise RequestError(
+            "InvalidAssignmentState",
+            f"Assignment {assignment.id} was handed in more than {OVERRIDE_DAYS} days ago or its HIT is deleted: "
+            "its rejection stands.",
+        )
+    assignment.status, assignment.approval_time, assignment.rejection_time = APPROVED, call.now, None
     if feedback is not None:
         assignment.feedback = feedback
-    if overridden:  # otherwise the money is on hold since the HIT was made
-        require_funds(call, assignment.reward)
+    require_funds(call, assignment.reward)  # of the others the money is on hold since the HIT was made
     return {}
 
 
