@@ -1,4 +1,4 @@
-"""A TCP proxy for HTTP that breaks a share of what passes: throttles, faults, answers that are lost or torn.
+"""A TCP proxy for HTTP that breaks what passes, by chance or by plan: throttles, faults, answers lost, torn or whole.
 
 It stands between real clients and a real server. What it breaks *after* the server has acted is what matters most:
 a client that cannot know whether its request was carried out must find out without doing it twice.
@@ -12,12 +12,18 @@ import random
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Fate = Literal["passed", "throttle", "unheard", "fault_before", "fault_after", "lost", "torn", "no_range"]
+#: What happens to a request, by its method and path.
+Choose = Callable[[str, str], Fate]
 
 _CONNECTION = re.compile(rb"^connection:[^\r\n]*\r\n", re.IGNORECASE | re.MULTILINE)
 _LENGTH = re.compile(rb"^content-length:\s*(\d+)", re.IGNORECASE | re.MULTILINE)
+_RANGE = re.compile(rb"^(range|accept-ranges):[^\r\n]*\r\n", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -34,15 +40,38 @@ class Faults:
     #: The server has acted, the connection ends in the middle of its answer.
     torn: float = 0.02
 
+    def by_chance(self, seed: int) -> Choose:
+        """Draws each request's fate."""
+        chance, shares = random.Random(seed), asdict(self)
+        fates: list[Any] = [*shares, "passed"]
+        weights = [*shares.values(), 1 - sum(shares.values())]
+        return lambda method, path: chance.choices(fates, weights)[0]
+
+
+@dataclass
+class Plan:
+    """``faults``: (start of a path, what goes wrong there, how often); ``None`` times: until it is taken out.
+
+    "unheard" closes the connection before the server hears of the request, "no_range" has it send the whole file.
+    """
+
+    faults: list[tuple[str, Fate, int | None]] = field(default_factory=list)
+
+    def __call__(self, method: str, path: str) -> Fate:
+        for index, (start, fate, times) in enumerate(self.faults):
+            if path.startswith(start) and method != "OPTIONS":
+                if times is not None:
+                    self.faults[index : index + 1] = [(start, fate, times - 1)] if times > 1 else []
+                return fate
+        return "passed"
+
 
 class FlakyProxy:
     """One proxy before ``upstream`` (host, port). ``counts`` says what happened to how many requests."""
 
-    def __init__(self, upstream: tuple[str, int], faults: Faults, seed: int) -> None:
+    def __init__(self, upstream: tuple[str, int], choose: Choose) -> None:
         self.upstream, self.counts, self.url = upstream, Counter[str](), ""
-        self._chance = random.Random(seed)
-        shares = asdict(faults)
-        self._fates, self._weights = [*shares, "passed"], [*shares.values(), 1 - sum(shares.values())]
+        self._choose = choose
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request of one connection; closed afterwards, so that every request meets its own fate."""
@@ -50,7 +79,8 @@ class FlakyProxy:
             head = await reader.readuntil(b"\r\n\r\n")
             length = _LENGTH.search(head)
             body = await reader.readexactly(int(length[1])) if length else b""
-            fate = self._chance.choices(self._fates, self._weights)[0]
+            method, path, _ = head.decode("latin-1").split(" ", 2)
+            fate = self._choose(method, path)
             answer = await self._answer(fate, head, body)
             writer.write(answer)
             if fate in ("lost", "torn") or not answer:
@@ -63,21 +93,27 @@ class FlakyProxy:
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _answer(self, fate: str, head: bytes, body: bytes) -> bytes:
+    async def _answer(self, fate: Fate, head: bytes, body: bytes) -> bytes:
         """The bytes that go back to the client."""
         wire = b"x-amz-target:" in head.lower()
         if fate == "throttle":
             self.counts[fate] += 1
-            return _throttled(wire, self._chance.random() < 0.5)
+            return _throttled(wire, self.counts[fate] % 2 == 0)
+        if fate == "unheard":
+            self.counts[fate] += 1
+            return b""
         if fate == "fault_before":
             self.counts[fate] += 1
             return _fault(wire)
-        answer = await self._forwarded(head, body)
+        answer = await self._forwarded(_RANGE.sub(b"", head) if fate == "no_range" else head, body)
         self.counts[fate if answer else "server away"] += 1
         if not answer or fate == "lost":
             return b""
         if fate == "torn":
             return answer[: len(answer) // 2]
+        if fate == "no_range":
+            top, end, content = answer.partition(b"\r\n\r\n")
+            return _RANGE.sub(b"", top + b"\r\n") + end[2:] + content
         return _fault(wire) if fate == "fault_after" else answer
 
     async def _forwarded(self, head: bytes, body: bytes) -> bytes:
@@ -96,9 +132,9 @@ class FlakyProxy:
 
 
 @contextmanager
-def running(upstream: tuple[str, int], seed: int, faults: Faults | None = None) -> Iterator[FlakyProxy]:
+def running(upstream: tuple[str, int], choose: Choose) -> Iterator[FlakyProxy]:
     """A proxy in a thread of this process, for as long as the block lasts."""
-    proxy = FlakyProxy(upstream, faults or Faults(), seed)
+    proxy = FlakyProxy(upstream, choose)
     loop, listening = asyncio.new_event_loop(), threading.Event()
 
     async def work() -> None:

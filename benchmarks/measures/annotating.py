@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import annotator, timecodes
-from benchmarks.faulty_proxy import FaultyProxy, in_front_of
+from benchmarks.flaky_proxy import FlakyProxy, Plan, running
 from benchmarks.harness import Context, Figure, measure
 from benchmarks.timecodes import CLOCK
 from kloc.crowd.endpoint import admin
@@ -48,7 +49,8 @@ class Walk:
     """One campaign with its people, and what was seen on the way."""
 
     workspace: Workspace
-    proxy: FaultyProxy
+    proxy: FlakyProxy
+    plan: Plan
     browser: Any
     ticks: dict[str, NDArray[np.int64]]
     chance: np.random.Generator
@@ -263,20 +265,20 @@ def seek_error(walk: Walk, tab: Any, frame: Any, video: str, pair: tuple[int, in
 
 def no_range(walk: Walk, tab: Any, frame: Any, video: str, pair: tuple[int, int]) -> None:
     """The server sends the whole video whatever is asked for; the page notices, and plays it from memory."""
-    walk.proxy.faults.append(("/media", "no range", None))
+    walk.plan.faults.append(("/media", "no_range", None))
     tab.reload()
     frame = annotator.framed(tab)
     source = "document.getElementById('video').currentSrc"
     annotator.wait_for(tab, lambda: frame.evaluate(source).startswith("blob:"), "loading the whole video")
     mark(walk, tab, frame, video, *pair)
-    walk.proxy.faults.clear()
+    walk.plan.faults.clear()
 
 
 def video_cut(walk: Walk, tab: Any, frame: Any, video: str, pair: tuple[int, int]) -> None:
     """The connection to the video breaks in mid-work and comes back."""
     mark(walk, tab, frame, video, *pair)
     annotator.wait_for(tab, lambda: frame.locator("#saved").inner_text() == "Saved", "saving")
-    walk.proxy.faults.append(("/media", "drop before", 6))
+    walk.plan.faults.append(("/media", "unheard", 6))
     tab.reload()
     frame = annotator.framed(tab)
     expect(bool(annotator.times(frame)), "the marks are gone")
@@ -285,7 +287,7 @@ def video_cut(walk: Walk, tab: Any, frame: Any, video: str, pair: tuple[int, int
 def lost_before(walk: Walk, tab: Any, frame: Any, video: str, pair: tuple[int, int]) -> None:
     """The connection is lost before the endpoint hears of the answer."""
     mark(walk, tab, frame, video, *pair)
-    walk.proxy.faults.append(("/mturk", "drop before", 4))
+    walk.plan.faults.append(("/mturk", "unheard", 4))
     frame.locator("#submit").click()
     frame.wait_for_selector("text=Your work is safe, trying again")
 
@@ -293,7 +295,7 @@ def lost_before(walk: Walk, tab: Any, frame: Any, video: str, pair: tuple[int, i
 def lost_after(walk: Walk, tab: Any, frame: Any, video: str, pair: tuple[int, int]) -> None:
     """The connection is lost after the endpoint has stored the answer."""
     mark(walk, tab, frame, video, *pair)
-    walk.proxy.faults.append(("/mturk", "drop after", 2))
+    walk.plan.faults.append(("/mturk", "lost", 2))
     frame.locator("#submit").click()
 
 
@@ -325,7 +327,7 @@ def with_fault(walk: Walk, fault: str) -> None:
             frame.locator("#submit").click()
         arrived(tab)
         walk.marked[name, video] = [pair]
-    walk.proxy.faults.clear()
+    walk.plan.faults.clear()
 
 
 # -- what came of it ------------------------------------------------------------------------------------------
@@ -375,8 +377,9 @@ def campaign_of(folder: Path, browser: Any, names: tuple[str, ...], assignments:
     selecting.select(workspace, batch=len(names), strategy="random", reporter=Silent())
     with serving.endpoint_process(workspace) as url:
         publishing.publish(workspace, url=url, reporter=Silent())
-        with in_front_of(url) as proxy:
-            yield Walk(workspace, proxy, browser, ticks, generator(seed, "annotating"))
+        plan, place = Plan(), urlsplit(url)
+        with running((str(place.hostname), place.port or 80), plan) as proxy:
+            yield Walk(workspace, proxy, plan, browser, ticks, generator(seed, "annotating"))
             publishing.ingest(workspace, url=url, reporter=Silent())
     workspace.close()
 

@@ -28,6 +28,7 @@ from benchmarks.campaigns import (
     read_books,
     write_tiny_video,
 )
+from benchmarks.flaky_proxy import Faults
 from benchmarks.harness import Context, Figure, load_average, measure
 from benchmarks.postgres import AbsentError, cluster
 from kloc.crowd.money import MILLS_PER_DOLLAR, dollars
@@ -156,7 +157,7 @@ def run_trial(folder: Path, size: Size, seed: int, **changes: Any) -> list[Figur
     folder.mkdir()
     video = write_tiny_video(folder / "tiny.mp4")
     port = free_port()
-    with flaky_proxy.running(("127.0.0.1", port), seed) as proxy:
+    with flaky_proxy.running(("127.0.0.1", port), Faults().by_chance(seed)) as proxy:
         make_workspace(folder / "workspace", video, size.hits, proxy.url, **{**size.settings, **changes})
         workspace = Workspace.open(folder / "workspace")
         trial = Trial(workspace, Endpoint(workspace.root, port), size.cap, random.Random(seed))

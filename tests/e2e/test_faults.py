@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import FileResponse, JSONResponse
 from starlette.routing import Route
 
 from benchmarks import flaky_proxy
-from benchmarks.flaky_proxy import Faults, FlakyProxy
+from benchmarks.flaky_proxy import Faults, FlakyProxy, Plan
 from benchmarks.measures.faults import Size, run_trial
 from kloc.crowd.client import RefusedError, UnreachableError, call, make_client
 from kloc.crowd.endpoint.listening import in_thread, listen
@@ -41,8 +42,8 @@ def failing(**faults: float) -> Iterator[tuple[FlakyProxy, list[str]]]:
     listening = listen("127.0.0.1", 0)
     app = Starlette(routes=[Route("/{rest:path}", keep, methods=["GET", "POST"])])
     with in_thread(app, listening):
-        shares = Faults(**{**SOUND.__dict__, **faults}) if faults else SOUND
-        with flaky_proxy.running(listening.getsockname()[:2], 0, shares) as proxy:
+        choose = Faults(**{**asdict(SOUND), **faults}).by_chance(0)
+        with flaky_proxy.running(listening.getsockname()[:2], choose) as proxy:
             yield proxy, seen
 
 
@@ -77,9 +78,26 @@ def test_a_server_that_is_away_gives_no_answer() -> None:
     listening = listen("127.0.0.1", 0)
     place = listening.getsockname()[:2]
     listening.close()
-    with flaky_proxy.running(place, 0, SOUND) as proxy, pytest.raises(httpx.TransportError):
+    with flaky_proxy.running(place, SOUND.by_chance(0)) as proxy, pytest.raises(httpx.TransportError):
         httpx.get(proxy.url)
     assert proxy.counts == {"server away": 1}
+
+
+def test_what_is_planned_goes_wrong_so_often_and_no_oftener(tmp_path: Path) -> None:
+    (tmp_path / "video").write_bytes(bytes(range(200)))
+    app = Starlette(routes=[Route("/video", lambda _: FileResponse(tmp_path / "video"), methods=["GET", "OPTIONS"])])
+    listening = listen("127.0.0.1", 0)
+    plan = Plan([("/vid", "unheard", 1), ("/video", "no_range", None)])
+    asked = {"Range": "bytes=10-19"}
+    with in_thread(app, listening), flaky_proxy.running(listening.getsockname()[:2], plan) as proxy:
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"{proxy.url}/video", headers=asked)
+        whole = httpx.get(f"{proxy.url}/video", headers=asked)
+        assert (whole.status_code, len(whole.content), "accept-ranges" in whole.headers) == (200, 200, False)
+        plan.faults.clear()
+        part = httpx.get(f"{proxy.url}/video", headers=asked)
+        assert (part.status_code, part.content) == (206, bytes(range(10, 20)))
+    assert proxy.counts == {"unheard": 1, "no_range": 1, "passed": 1}
 
 
 @pytest.mark.parametrize(
