@@ -53,6 +53,8 @@ class Trial:
     chance: random.Random
     kills: Counter[str] = field(default_factory=Counter)
     gave_up: list[str] = field(default_factory=list)
+    #: How many of the kills came before all was done.
+    working: int = 0
     runs: int = 0
     highest: int = 0
     #: Seconds that a command takes which does nothing, as loaded as this machine is.
@@ -60,17 +62,17 @@ class Trial:
     wrong: list[str] = field(default_factory=list)
 
     def disturb(self, command: list[str], kills: int, longest_s: float, done: Callable[[Books], bool]) -> None:
-        """Run a command again and again until it is done and so many kills, of it or of the endpoint, are used up.
+        """Run a command again and again until it is done; kill it or the endpoint up to so many times meanwhile.
 
         The first kills come within ``longest_s`` of a start or the kill before, later ones within what the last run
         took that ended by itself. The first third of that is spared: there a process is only starting.
         """
-        while kills or not done(self.check()):
+        until = self.kills.total() + kills
+        while not done(self.check()):
             began = time.perf_counter()
             process = kloc(self.workspace.root, *command)
             self.runs += 1
-            while kills and self._outlives(process, longest_s * self.chance.uniform(0.3, 1.0)):
-                kills -= 1
+            while self.kills.total() < until and self._outlives(process, longest_s * self.chance.uniform(0.3, 1.0)):
                 self._kill(process, command[0])
             if process.poll() == 0:
                 longest_s = time.perf_counter() - began
@@ -169,6 +171,10 @@ def run_trial(folder: Path, size: Size, seed: int, **changes: Any) -> list[Figur
                 worker.start()
             for number in range(size.rounds):
                 _round(trial, number, size)
+            trial.working = trial.kills.total()
+            trial.disturb(
+                ["ingest"], size.kills - trial.working, trial.pace, lambda _: trial.kills.total() >= size.kills
+            )
         finally:
             for worker in crew:
                 worker.over.set()
@@ -182,6 +188,7 @@ def run_trial(folder: Path, size: Size, seed: int, **changes: Any) -> list[Figur
         "load_1min": load,
         "rounds": size.rounds,
         "seconds of a command that does nothing": round(trial.pace, 2),
+        "kills before all was done": trial.working,
         "commands run": trial.runs,
         "gave up and were run again": len(trial.gave_up),
         "last words": sorted({words[-120:] for words in trial.gave_up})[:5],
@@ -197,16 +204,18 @@ def _round(trial: Trial, number: int, size: Size) -> None:
     batch = size.hits // size.rounds
     if number == 0:
         _try_in_vain(trial, batch)
-    kills = size.kills * (number + 1) // size.rounds - size.kills * number // size.rounds
-    early = 2 * kills // 5
+    # What a round had no time for the next one makes up for; what is left in the end falls on commands that are done.
+    due = size.kills * (number + 1) // size.rounds - trial.kills.total()
     publish = ["publish-hits", "--max-spend", plain(trial.cap)]
-    trial.disturb(publish, early, PUBLISHING * trial.pace, lambda books: len(books.created) == (number + 1) * batch)
     trial.disturb(
-        ["ingest"],
-        kills - early,
-        INGESTING * trial.pace,
-        lambda books: books.closed > number and not books.ledger.outstanding,
+        publish, 2 * due // 5, PUBLISHING * trial.pace, lambda books: len(books.created) == (number + 1) * batch
     )
+    due = size.kills * (number + 1) // size.rounds - trial.kills.total()
+
+    def closed(books: Books) -> bool:
+        return books.closed > number and not books.ledger.outstanding
+
+    trial.disturb(["ingest"], due, INGESTING * trial.pace, closed)
 
 
 def _try_in_vain(trial: Trial, batch: int) -> None:
