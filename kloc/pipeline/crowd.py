@@ -58,14 +58,17 @@ def publish(
                 "publish-hits", {"published before": f"round {published[-1].index}"}, hint="kloc ingest --watch"
             )
         raise UsageError("nothing is selected; choose a batch first (kloc select)")
-    cap = tasks.spend_cap(workspace, max_spend, remember=not dry_run)
+    cap = tasks.spend_cap(workspace, max_spend)
     problems: list[str] = []
     settings = _settings(workspace, client, problems, reporter, dry_run=dry_run)
     facts: dict[str, Any] = {}
     count = 0
     for row in open_rounds:
         items = tasks.round_items(workspace, row, problems, reporter, prefill=prefill, dry_run=dry_run)
-        report = send(workspace.store, client, items, settings, max_spend_mills=cap, dry_run=dry_run)
+        report = send(workspace.store, client, items, settings, max_spend_mills=cap, dry_run=True)
+        if not dry_run:
+            tasks.spend_cap(workspace, max_spend, remember=True)  # it suffices, and holds from here on
+            report = send(workspace.store, client, items, settings, max_spend_mills=cap)
         facts[f"round {row.index}"] = str(report)
         count += sum(entry.purpose == "task" for entry in items)
         if hidden := sum(entry.purpose == "gold" for entry in items):

@@ -331,3 +331,14 @@ def test_everything_is_said_in_eighty_columns_and_helps(world: Callable[..., Wor
     assert told.exit_code == 0, told.output
     assert "gold is not used yet: set task.gate or task.gold_per_round" in " ".join(told.output.split())
     assert max(map(len, told.output.splitlines())) <= 80
+
+
+def test_a_cap_that_was_refused_is_not_remembered(world: Callable[..., World]) -> None:
+    w = world()
+    with pytest.raises(CrowdError, match=r"over the cap of \$0\.10"):
+        w.publish(max_spend="0.10")
+    assert tasks.spend_cap(w.workspace) is None
+    crowd.publish(w.workspace, url=w.url, max_spend="0.40", reporter=Silent())
+    assert tasks.spend_cap(w.workspace) == 400
+    write_text(w.workspace.root / "kloc.toml", template(**{"general.name": "x", "crowd.max_spend": "7"}))
+    assert tasks.spend_cap(Workspace.open(w.workspace.root)) == 7000

@@ -173,9 +173,9 @@ def answered(workspace: Workspace, count: int, seconds_per_minute: float, **more
         for i in range(count):
             video = f"v{i % 10:02d}"
             length = i % 10 + 1
-            facts = {"max_assignments": 1, "reward_mills": 1, "intended_at": 0.0, "endpoint": "e", "guideline": "g"}
+            facts = {"max_assignments": 1, "wanted": 1, "reward_mills": 1, "cost_mills": 1, "intended_at": 0.0}
             hit = HitRow(token=f"t{i}", video_id=video, start=0.0, end=60.0 * length, classes=[], state="created")
-            for key, value in {**facts, "payload_hash": ""}.items():
+            for key, value in {**facts, "endpoint": "e", "guideline": "g", "payload_hash": ""}.items():
                 setattr(hit, key, value)
             session.add(hit)
             session.flush()
