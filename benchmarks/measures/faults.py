@@ -38,7 +38,7 @@ from kloc.workspace import Workspace
 
 WORKERS = 5
 #: Within what time the first kills come, in units of what a command takes that does nothing.
-PUBLISHING, INGESTING = 2.5, 7.0
+PUBLISHING, INGESTING = 1.6, 3.0
 #: What a command says that gave up for now because of the faults; it is run again.
 GAVE_UP = ("is the endpoint running?", "the endpoint failed", "Throttling", "Rate exceeded")
 
