@@ -28,8 +28,10 @@ from benchmarks.harness import Context, Figure, load_average, measure
 from benchmarks.requester import ACCESS, PAGE, SECRET, Aws, Boto, Client, Tour, Worker, service_model
 
 PER_HIT, CONNECTIONS, RUNS = 3, 8, 3
-#: As large as a page of kloc's with its script and styles.
-QUESTION = PAGE.replace("Hello", f"Hello{'.' * 60_000}")
+#: What a page of kloc's says of itself, and as large as one is with its script and styles.
+TASK = json.dumps({"media_key": "video", "classes": [{"name": "jump"}], "duration": 30.0, "expected_minutes": 2})
+SCRIPT = f'<script type="application/json" id="kloc-task">{TASK}</script>'
+QUESTION = PAGE.replace("Hello", f"{SCRIPT}Hello{'.' * 60_000}")
 Item = TypeVar("Item")
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -17,16 +17,19 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from kloc.crowd.endpoint import leases, pages, questions, training
+from kloc.crowd.endpoint.answers import question_form_answers
 from kloc.crowd.endpoint.context import Context, origin_of, wants_json
 from kloc.crowd.endpoint.faults import Refusal
 from kloc.crowd.endpoint.ids import ENTITY
 from kloc.crowd.endpoint.limits import body_of
 from kloc.crowd.endpoint.questions import Question
-from kloc.crowd.endpoint.tables import Assignment, Draft
+from kloc.crowd.endpoint.tables import Assignment, Draft, Hit
 from kloc.crowd.endpoint.tasks import NO_ASSIGNMENT
 
 MAXIMUM_ANSWER = 2**20
 MAXIMUM_DRAFT = 256 * 2**10
+#: Built once: every answer asks for it.
+_ABOUT = select(Assignment.hit_id, Hit.facts).join(Hit).where(Assignment.id == bindparam("assignment_id"))
 _TOO_LATE = (
     "The time for this task ran out, and its place has been given to somebody else or the task is closed. "
     "Your answer was kept and the person in charge can see it, but it does not count."
@@ -91,14 +94,15 @@ async def _submit(context: Context, request: Request) -> Response:
 
 def _store(context: Context, request: Request, assignment_id: str, fields: list[tuple[str, str]]) -> Response:
     with context.database.read() as session:
-        hit_id = session.scalar(select(Assignment.hit_id).where(Assignment.id == assignment_id))
-    if hit_id is None:
+        known = session.execute(_ABOUT, {"assignment_id": assignment_id}).one_or_none()
+    if known is None:
         graded = training.hand_in(context, request, assignment_id, fields)
         if graded is not None:
             return graded
         context.stranger_limit.take(context.caller(request))
         raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
-    answer = questions.answer(context.question(hit_id), fields)
+    # What says something of itself is kloc's own page, which names its fields; only a form must be read to answer it.
+    answer = question_form_answers(fields) if known.facts else questions.answer(context.question(known.hit_id), fields)
     outcome = leases.submit(context.database, assignment_id, answer, context.now())
     if outcome == "late":
         raise Refusal(HTTPStatus.CONFLICT, _TOO_LATE)
