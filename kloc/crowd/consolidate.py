@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from kloc.crowd.consolidation.boundaries import middle, robust
+from kloc.crowd.consolidation.boundaries import robust
 from kloc.crowd.consolidation.candidates import Candidates, plain, repaired
 from kloc.crowd.consolidation.gold import known_truth
 from kloc.crowd.consolidation.marks import Floats, Questions, lay_out
@@ -77,11 +77,11 @@ def consolidate(
     questions, marks = lay_out(ordered, classes, {name: i for i, name in enumerate(workers)})
     if settings.method == "median":
         c = plain(questions, marks, settings.tiou)
-        low, high = middle(c.low, c.vote), middle(c.high, c.vote)
+        low, high = c.medians()
         posterior = c.vote.sum(axis=1) / np.maximum((c.who >= 0).sum(axis=1), 1)
         return Consolidated(_collect(ordered, questions, c, posterior, low, high, settings), {})
     c = repaired(questions, marks, settings.tiou)
-    low, high = (middle(side, np.isfinite(side)) for side in (c.low, c.high))
+    low, high = c.medians()
     known = known_truth(questions, c, low, high, len(workers), gold or {})
     found = presence(questions, c, low, high, known, settings)
     low, high, scales = robust(c, found.posterior, len(workers), settings)

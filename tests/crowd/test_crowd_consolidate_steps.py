@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from kloc.crowd.consolidate import ConsolidatedItem, ConsolidationSettings, WorkerAnswer, consolidate
 from kloc.crowd.consolidation import marks as marks_module
-from kloc.crowd.consolidation.boundaries import middle, robust
+from kloc.crowd.consolidation.boundaries import robust
 from kloc.crowd.consolidation.candidates import Candidates, repaired
 from kloc.crowd.consolidation.marks import Marks, Questions, lay_out, members
 from kloc.crowd.consolidation.presence import Known, presence
 from kloc.crowd.consolidation.repair import held_together, joined
-from kloc.records import Instance, Item
+from kloc.records import Annotation, Instance, Item
 
 ITEM = Item("v", 0.0, 60.0)
 WORKERS = "uvwxyz"
@@ -272,7 +272,7 @@ def slow_presence(
 def test_presence_agrees_with_the_slow_reference(answers: list[WorkerAnswer], gold: list[float]) -> None:
     questions, marks = laid_out(answers)
     c = repaired(questions, marks, 0.35)
-    low, high = middle(c.low, np.isfinite(c.low)), middle(c.high, np.isfinite(c.high))
+    low, high = c.medians()
     covered = np.array([not math.isnan(gold[q]) for q in range(len(questions.keys))], dtype=np.float64)
     truth = np.array(gold)[c.question]
     overlooked = np.arange(int(questions.asked.max()) + 1) % 2 * covered.any()
@@ -377,9 +377,27 @@ def test_one_wild_boundary_hardly_moves_the_others(near: list[float], wild: floa
     assert abs(low[0] - median(near)) < 1.5
 
 
+def test_with_few_votes_the_mean_lies_near_them_and_errors_are_not_small_for_that() -> None:
+    rng = np.random.default_rng(4)
+    values = rng.uniform(0, 1000, 600)[:, None] + 0.5 * rng.standard_normal((600, 2))
+    *_, scale = robust(table_of(values), np.ones(600), 2, ConsolidationSettings(tails=1e9))
+    # Both sides are equal here. Two votes lie 0.5 / sqrt(2) from their mean, as root mean square.
+    np.testing.assert_allclose(scale, 0.5, rtol=0.1)
+
+
 def test_what_begins_ends_later_and_not_outside_what_was_said() -> None:
-    low, high = np.array([[0.0, 4.0, np.inf]]), np.array([[np.inf, 4.5, 4.2]])
-    who = np.arange(3)[None]
-    c = Candidates(np.zeros(1, np.int64), who, np.ones((1, 3), bool), np.ones((1, 3), bool), low, high)
-    start, end, _ = robust(c, np.ones(1), 3, SETTINGS)
-    assert 0 <= start[0] < end[0] <= 4.5
+    # One worker marked both ends; those whose marks hold several occurrences gave one end each, and disagree.
+    low, high = np.array([[10, 11.9, 11.8, np.inf, np.inf]]), np.array([[12, np.inf, np.inf, 10.2, 10.1]])
+    vote = np.ones((1, 5), dtype=bool)
+    c = Candidates(np.zeros(1, dtype=np.int64), np.arange(5)[None], vote, vote, low, high)
+    start, end, _ = robust(c, np.ones(1), 5, SETTINGS)
+    assert (start[0], end[0]) == (10, 12)
+
+
+def test_each_gold_instance_is_shown_by_one_candidate_at_most() -> None:
+    # Two people are at it at once, says everybody; gold knows of one.
+    answers = [said(w, (10, 20), (13, 23)) for w in "xyz"]
+    gold = {ITEM: Annotation(ITEM, (Instance(10, 20, "a"),))}
+    found = consolidate(answers, ["a"], gold=gold).items[ITEM]
+    assert [(i.start, i.confidence) for i in found.instances] == [(10, 1)]
+    assert [(i.start, i.confidence) for i in found.rejected] == [(13, 0)]

@@ -59,11 +59,11 @@ def robust(
     """
     who = np.maximum(c.who, 0)
     sides = [(side, np.isfinite(side)) for side in (c.low, c.high)]
-    medians = [middle(side, given) for side, given in sides]
+    medians = c.medians()
     units = unit(*medians)[:, None]
     scale = np.full(n_workers, np.sqrt(settings.scale[0] / settings.scale[1]))
     habit = np.zeros((2, n_workers))
-    means = medians
+    means = list(medians)
 
     def total(values: Floats) -> Floats:
         return np.bincount(who.ravel(), weights=values.ravel(), minlength=n_workers).astype(np.float64)
@@ -86,7 +86,7 @@ def robust(
         scale = np.sqrt((settings.own_weight * pooled + squares) / (settings.own_weight + counts))
         scale = np.maximum(scale, LEAST_SCALE)
     low, high = (_between(mean, side, given) for mean, (side, given) in zip(means, sides, strict=True))
-    # Far apart as the errors of starts and ends may lie, what begins ends later.
+    # Starts and ends are judged apart, and not all by the same workers; what begins ends later all the same.
     turned = high <= low
     return np.where(turned, medians[0], low), np.where(turned, medians[1], high), scale
 

@@ -35,6 +35,10 @@ class Candidates:
         """Who marked both boundaries."""
         return np.isfinite(self.low) & np.isfinite(self.high)
 
+    def medians(self) -> tuple[Floats, Floats]:
+        """Starts and ends ``(N,)`` by those who marked both: so each start lies before its end."""
+        return middle(self.low, self.whole), middle(self.high, self.whole)
+
 
 def plain(questions: Questions, marks: Marks, tiou: float) -> Candidates:
     """Clusters of the marks as they are."""
@@ -55,8 +59,7 @@ def repaired(questions: Questions, marks: Marks, tiou: float) -> Candidates:
     found, of_mark = _tabulate(questions, marks[keep], tiou)
     row = of_mark[(np.cumsum(keep) - 1)[part]]
     whole, row = np.unique(np.stack([whole, row]), axis=1)
-    starts = middle(found.low, np.isfinite(found.low))
-    order = np.lexsort((row, starts[row], whole))
+    order = np.lexsort((row, found.medians()[0][row], whole))
     whole, row = whole[order], row[order]
     first, last = np.diff(whole, prepend=-1) != 0, np.diff(whole, append=-1) != 0
     slot = marks.slot[whole]
