@@ -27,6 +27,7 @@ class Crowd:
     def __init__(self, database: Database) -> None:
         self.database, self.commits = database, 0
         self.kept: dict[str, bool] = {}
+        self.large = ""
         self.pool = ThreadPoolExecutor(12)
         event.listen(database.engine, "commit", self._count)
 
@@ -45,7 +46,7 @@ class Crowd:
 
     def _write(self, key: str, fail: str, meanwhile: Any) -> None:
         with self.database.write() as session:
-            session.add(Meta(key=key, value=key))
+            session.add(Meta(key=key, value="x" * 1_000_000 if key == self.large else key))
             session.flush()
             meanwhile()
             if key == fail:
@@ -93,6 +94,22 @@ def test_a_commit_that_fails_is_everybodys(database: Database) -> None:
     with database.write() as session:
         session.add(Meta(key="k", value="after"))
     assert stored(database) == {"k"}
+
+
+def test_what_a_full_disk_takes_back_nobody_believes_stored(database: Database) -> None:
+    """SQLite then ends the whole transaction: what earlier writers of the batch wrote is gone with it."""
+
+    def no_room(connection: Any) -> None:
+        pages = connection.exec_driver_sql("pragma page_count").scalar()
+        connection.exec_driver_sql(f"pragma max_page_count = {pages + 2}")
+
+    event.listen(database.engine, "begin", no_room)
+    crowd, keys = Crowd(database), [f"k{number}" for number in range(8)]
+    crowd.large = keys[3]
+    answers = crowd.run(keys)
+    failed = {key for key, future in answers.items() if future.exception() is not None}
+    assert {keys[0], crowd.large} <= failed
+    assert stored(database) == set(keys) - failed
 
 
 def test_nobody_waits_for_more_than_a_few(database: Database) -> None:

@@ -52,8 +52,12 @@ class GroupCommit:
                     session.begin(),
                 ):
                     yield session
+            except BaseException as error:
+                if _is_gone(batch.connection):
+                    batch.error = error
+                raise
             finally:
-                if not self._waiting or batch.members >= _MOST:
+                if batch.error is not None or not self._waiting or batch.members >= _MOST:
                     self._end(batch)
         batch.over.wait()
         if batch.error is not None:
@@ -79,9 +83,11 @@ class GroupCommit:
         return _Batch(connection)
 
     def _end(self, batch: _Batch) -> None:
-        """Commit for everybody in the batch; where that fails, everybody learns it."""
+        """Commit for everybody in the batch; where that fails, or nothing is left to commit, everybody learns it."""
         self._batch = None
         try:
+            if batch.error is not None:
+                raise batch.error
             batch.connection.commit()
         except BaseException as error:
             batch.error = error
@@ -89,3 +95,8 @@ class GroupCommit:
         finally:
             batch.connection.close()
             batch.over.set()
+
+
+def _is_gone(connection: Connection) -> bool:
+    """Whether SQLite has taken back the whole transaction, not the last statement alone: the disk is full or fails."""
+    return connection.invalidated or not connection.connection.dbapi_connection.in_transaction  # type: ignore[union-attr]
