@@ -4,6 +4,7 @@ const amount = (off) => `${Math.abs(off).toFixed(1)} s too ${off > 0 ? "late" : 
 
 // The server's feedback as sentences, in the order of the worker's own segments; what was missed comes last.
 function sentences(feedback) {
+  if (feedback.some(({ kind }) => kind === "many")) return ["You have marked far too many segments. Watch the whole video and mark only what happens in it."];
   const told = new Map();
   let missed = 0;
   for (const { kind, label, start, end, off } of feedback) {

@@ -176,11 +176,13 @@ def test_practice_that_is_passed_shows_the_gold_and_a_wait_is_told(tab: Any, ser
     assert bar["x"] - lane["x"] == pytest.approx(lane["width"] * 3 / 12, abs=1)
     assert bar["width"] == pytest.approx(lane["width"] * 3 / 12, abs=1)
     # Another worker failed and has to wait.
-    server.grade = {**server.grade, "passed": False, "score": 0, "gold": None, "again_at": time.time() + 3600}
+    server.grade |= {"passed": False, "score": 0, "gold": None, "again_at": time.time() + 3600}
+    server.grade |= {"feedback": [{"kind": "many"}]}
     frame = enter(tab, server.work("practice", "A2"))
     press(tab, "0")
     frame.locator("#submit").click()
     frame.wait_for_selector("text=You can try again at")
+    assert "far too many segments" in frame.locator("#feedback").inner_text()
     assert frame.locator("#again").is_hidden()
 
 
