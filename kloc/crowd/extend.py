@@ -19,7 +19,7 @@ from kloc.crowd.publish import HitScan, check_account, mark_created, mark_failed
 from kloc.errors import CrowdError
 from kloc.store.crowd import OPEN_STATES, assignments_of, hits_by_token, lock_ledger
 from kloc.store.database import Store
-from kloc.store.tables import HitRow
+from kloc.store.tables import AssignmentRow, HitRow
 
 if TYPE_CHECKING:
     from mypy_boto3_mturk import MTurkClient
@@ -44,12 +44,29 @@ def add_places(session: Session, row: HitRow, total: int, *, cap_mills: int | No
         raise CrowdError(
             f"{row.video_id}: a HIT made for fewer than {BULK} answers cannot grow to {total}; {BULK - 1} is the most"
         )
-    judged = sum(one.status != "Submitted" for one in assignments_of(session, row.token))
-    due = money.balance(session, [row.token]).committed
-    money.reserve_many(session, {row.token: due + (total - judged) * row.cost_mills}, cap_mills=cap_mills, at=now)
     row.max_assignments = total
     row.state = "created"
+    reserve(session, row, cap_mills=cap_mills, now=now)
     return True
+
+
+def reserve(session: Session, row: HitRow, *, cap_mills: int | None, now: float) -> None:
+    """Bring what is reserved for a HIT to what it may cost: what is due, and each place or answer not settled.
+
+    A closed HIT offers no place. Raises :class:`CrowdError` where the cap would be exceeded; then nothing of the
+    transaction may be committed.
+    """
+    kept = assignments_of(session, row.token)
+    places = len(kept) if row.state == "closed" else row.max_assignments
+    unsettled = max(places - sum(map(is_settled, kept)), 0)
+    due = money.balance(session, [row.token]).committed
+    money.reserve_many(session, {row.token: due + unsettled * row.cost_mills}, cap_mills=cap_mills, at=now)
+
+
+def is_settled(answer: AssignmentRow) -> bool:
+    """Whether nothing more can come due for an answer: it is paid, or turned down and nobody has overruled that."""
+    overruled = answer.verdict is not None and answer.verdict["decision"] == "approve"
+    return answer.status == "Approved" or (answer.status == "Rejected" and not overruled)
 
 
 def extend(

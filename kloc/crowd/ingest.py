@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from kloc.crowd import money, verdicts
 from kloc.crowd.answers import is_report, parse
 from kloc.crowd.client import RefusedError, call, pages
-from kloc.crowd.extend import BULK, add_places, settle
+from kloc.crowd.extend import BULK, add_places, is_settled, settle
 from kloc.crowd.policy import GoldRecord, Policy, gold_records
 from kloc.errors import CrowdError
 from kloc.store.crowd import OPEN_STATES, assignments_of, hits, lock_ledger
@@ -206,7 +206,7 @@ def _judge_and_close(run: _Run, row: HitRow, hit: Mapping[str, Any]) -> bool:
         if current.paused_left is not None:  # what ends a pause brings more, unless every place is filled
             over = over and len(kept) >= current.max_assignments
         current.state = "expired" if expired and current.paused_left is None else "created"
-        if over and all(a.status != "Submitted" for a in kept):
+        if over and all(map(is_settled, kept)):
             current.state = "closed"
             money.release_rest(session, row.token, at=run.now())
         return over or sum(map(usable, kept)) >= current.wanted

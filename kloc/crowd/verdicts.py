@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from kloc.crowd import money
 from kloc.crowd.client import RefusedError, call
+from kloc.crowd.extend import reserve
 from kloc.errors import CrowdError, UsageError
 from kloc.store.crowd import lock_ledger
 from kloc.store.database import Store
@@ -55,16 +56,24 @@ def decide(
         if row is None:
             raise CrowdError(f"answer {assignment_id}: not known in this workspace; run `kloc ingest` first")
         _check(row, decision, reason)
-        if row.status == "Rejected" and decision == "approve":
-            _reserve_again(session, row, max_spend_mills, now)
-        before = row.verdict
+        hit = session.get_one(HitRow, row.token)
+        before, state = row.verdict, hit.state
         if before is None or (before["decision"], before["by"]) != (decision, by) or row.status == "Submitted":
             row.verdict = verdict(decision, reason, by, now)
+        if row.status == "Rejected" and decision == "approve":
+            reserve(session, hit, cap_mills=max_spend_mills, now=now)  # it may have been released since
+            hit.state = "created" if state == "closed" else state  # so that the next ingest looks at it
     try:
         return carry_out(store, client, assignment_id, now)
     except RefusedError:
         with store.transaction() as session:
-            session.get_one(AssignmentRow, assignment_id).verdict = before
+            lock_ledger(session)
+            row = session.get_one(AssignmentRow, assignment_id)
+            row.verdict = before
+            if row.status == "Rejected":
+                hit = session.get_one(HitRow, row.token)
+                hit.state = state
+                reserve(session, hit, cap_mills=None, now=now)
         raise
 
 
@@ -147,11 +156,3 @@ def _check(row: AssignmentRow, decision: str, reason: str) -> None:
         raise CrowdError(f"answer {row.assignment_id} is approved and paid; that cannot be taken back")
     if row.status == "Rejected" and decision == "hold":
         raise CrowdError(f"answer {row.assignment_id} is rejected; approve it to overrule that")
-
-
-def _reserve_again(session: Session, row: AssignmentRow, cap: int | None, now: float) -> None:
-    """The money of a rejected answer may have been released since."""
-    hit = session.get_one(HitRow, row.token)
-    known = money.balance(session, [row.token])
-    missing = max(hit.cost_mills - known.outstanding, 0)
-    money.reserve_many(session, {row.token: known.exposure + missing}, cap_mills=cap, at=now)
