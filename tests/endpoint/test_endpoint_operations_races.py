@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from endpoint_kit import JSON, Endpoint, code, hit_values
 
 from benchmarks.requester import KEY, TEST
+from kloc.crowd.endpoint.leases import MOST_HELD
 
 Answer = TypeVar("Answer")
 
@@ -52,6 +53,33 @@ def test_two_workers_and_one_last_place(endpoint: Endpoint) -> None:
         people = [endpoint.person() for _ in range(2)]
         answers = at_once(*(partial(person.accept, hit_id) for person in people))
         assert sorted(answer.status_code for answer in answers) == [200, 409]
+
+
+def test_many_who_ask_for_the_next_task_at_once_all_get_one(endpoint: Endpoint) -> None:
+    for number in range(24):
+        endpoint.hit(MaxAssignments=1, RequesterAnnotation=str(number))
+    people = [endpoint.person() for _ in range(24)]
+    asked = [partial(endpoint.http.post, f"{endpoint.url}/w/{person.token}/next", headers=JSON) for person in people]
+    answers = at_once(*asked)
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["hit_id"] for answer in answers}) == 24
+
+
+def test_one_worker_holds_a_few_tasks_and_no_more(endpoint: Endpoint) -> None:
+    person = endpoint.person()
+    hit_ids = [endpoint.hit(RequesterAnnotation=str(number)) for number in range(MOST_HELD + 3)]
+    answers = at_once(*(partial(person.accept, hit_id) for hit_id in hit_ids))
+    assert Counter(answer.status_code for answer in answers) == {200: MOST_HELD, 409: 3}
+    home = f"{endpoint.url}/w/{person.token}"
+    for answer in (person.http.post(f"{home}/next", headers=JSON), *(a for a in answers if a.status_code == 409)):
+        assert "finish or return one of them first" in answer.json()["error"]
+    first, second = [answer.json() for answer in answers if answer.status_code == 200][:2]
+    assert person.take(first["hit_id"])["assignment_id"] == first["assignment_id"]
+    person.submit(first["assignment_id"], a="1")
+    assert person.http.post(f"{home}/next", headers=JSON).status_code == 200
+    assert person.http.post(f"{home}/next", headers=JSON).status_code == 409
+    person.give_back(second["assignment_id"])
+    assert person.http.post(f"{home}/next", headers=JSON).status_code == 200
 
 
 def test_a_token_and_a_name_do_their_work_once(endpoint: Endpoint) -> None:
@@ -103,12 +131,12 @@ def test_a_block_while_work_is_handed_in(endpoint: Endpoint) -> None:
     mturk = endpoint.mturk
     for _ in range(4):
         person = endpoint.person()
-        held = [person.take(endpoint.hit())["assignment_id"] for _ in range(5)]
+        held = [person.take(endpoint.hit())["assignment_id"] for _ in range(4)]
         fresh = endpoint.hit()
         block = partial(mturk.create_worker_block, WorkerId=person.id, Reason="spam")
         hand_in = [partial(person.submit, assignment_id, a="1") for assignment_id in held]
         answers: list[Any] = at_once(*hand_in, partial(person.accept, fresh), block)
-        states = [answer.status_code for answer in answers[:6]]
+        states = [answer.status_code for answer in answers[:5]]
         assert set(states) <= {200, 403}
         kept = {one for one, status in zip(held, states, strict=False) if status == 200}
         for assignment_id in held:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Literal
 
-from sqlalchemy import BindParameter, bindparam, delete, select, update
+from sqlalchemy import BindParameter, bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from kloc.crowd.endpoint import hits, standing
@@ -25,6 +25,9 @@ from kloc.crowd.endpoint.tables import (
     Worker,
 )
 
+#: How many tasks one worker may hold at once: nobody keeps the others from working.
+MOST_HELD = 5
+HANDS_FULL = f"You hold {MOST_HELD} tasks already: finish or return one of them first."
 #: Built once: handing in should cost no more than it has to.
 _ID: BindParameter[str] = bindparam("assignment_id")
 _WHOSE = select(Assignment.hit_id, Assignment.worker_id).where(Assignment.id == _ID)
@@ -52,12 +55,13 @@ def accept(session: Session, hit_id: str, worker: Worker, now: float) -> Assignm
     """Give ``worker`` a lease on the HIT, or the one they hold already.
 
     A worker who returned the HIT or let the lease run out gets the same assignment again, draft included.
-    Raises :class:`Refusal` (404 unknown, 403 blocked or not qualified, 409 no place, closed or already handed in).
+    Raises :class:`Refusal` (404 unknown, 403 blocked or not qualified, 409 no place, closed, already handed in, or
+    :data:`HANDS_FULL`).
     """
     hit = hits.lock(session, hit_id)
     if hit is None or hit.disposed:
         raise Refusal(HTTPStatus.NOT_FOUND, "This task does not exist any more.")
-    standing.require(session, standing.lock(session, worker.id))
+    standing.require(session, standing.lock(session, worker.id, alone=True))
     held = session.scalar(
         select(Assignment).where(Assignment.hit_id == hit_id, Assignment.worker_id == worker.id).with_for_update()
     )
@@ -66,6 +70,7 @@ def accept(session: Session, hit_id: str, worker: Worker, now: float) -> Assignm
     if held is not None and held.status == ACCEPTED and held.deadline > now:
         return held
     _require_place(session, hit, now)
+    _require_hand(session, worker, now)
     kind = session.get_one(HitType, hit.hit_type_id)
     if not qualifies(session, worker.id, kind.qualification_requirements):
         raise Refusal(HTTPStatus.FORBIDDEN, "This task asks for a qualification you do not have yet.")
@@ -159,6 +164,12 @@ def _require_place(session: Session, hit: Hit, now: float) -> None:
         raise Refusal(HTTPStatus.CONFLICT, "This task is closed.")
     if count.taken >= hit.max_assignments:
         raise Refusal(HTTPStatus.CONFLICT, "All places of this task are taken.")
+
+
+def _require_hand(session: Session, worker: Worker, now: float) -> None:
+    mine = (Assignment.worker_id == worker.id, Assignment.status == ACCEPTED, Assignment.deadline > now)
+    if (session.scalar(select(func.count()).where(*mine)) or 0) >= MOST_HELD:
+        raise Refusal(HTTPStatus.CONFLICT, HANDS_FULL)
 
 
 def held(session: Session, assignment_id: str) -> Assignment | None:

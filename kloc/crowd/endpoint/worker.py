@@ -35,7 +35,7 @@ from kloc.crowd.endpoint.visits import NOT_VALID, Visit, as_worker, home_of
 
 _GONE = "This task does not exist any more."
 _REPORTED = "You have reported a problem with this task; it is not offered to you again."
-#: How many lines of the history the home page shows, and how many open tasks ``next`` tries at most.
+#: How many lines of the history the home page shows, and how many open tasks ``next`` looks at at a time.
 _LATEST = 8
 _TRIES = 10
 
@@ -180,17 +180,26 @@ def _accept(context: Context, request: Request, visit: Visit) -> Response:
 
 def _next(context: Context, request: Request, visit: Visit) -> Response:
     """Accept whatever comes first; a place that somebody else takes meanwhile is passed over."""
-    with context.database.read() as session:
-        candidates = [task.hit_id for task in tasks.open_tasks(session, visit.worker, context.now(), _TRIES)]
-    for hit_id in candidates:
-        try:
-            hit, assignment = _lease(context, hit_id, visit.worker)
-        except Refusal as refusal:
-            if refusal.status not in (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND):
-                raise
-        else:
-            return _leased(context, request, visit, hit, assignment)
+    tried: set[str] = set()
+    while found := _untried(context, visit.worker, tried):
+        for hit_id in found:
+            tried.add(hit_id)
+            try:
+                hit, assignment = _lease(context, hit_id, visit.worker)
+            except Refusal as refusal:
+                passed_over = refusal.status in (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND)
+                if not passed_over or refusal.message == leases.HANDS_FULL:
+                    raise
+            else:
+                return _leased(context, request, visit, hit, assignment)
     raise Refusal(HTTPStatus.NOT_FOUND, "There is no open task for you at the moment. Thank you for your work!")
+
+
+def _untried(context: Context, worker: Worker, tried: set[str]) -> list[str]:
+    """The next few open tasks: many may come at once, and all look at the oldest first."""
+    with context.database.read() as session:
+        found = tasks.open_tasks(session, worker, context.now(), len(tried) + _TRIES)
+    return [task.hit_id for task in found if task.hit_id not in tried]
 
 
 def _return(context: Context, request: Request, visit: Visit) -> Response:
