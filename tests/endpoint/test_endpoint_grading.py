@@ -76,10 +76,14 @@ def test_as_many_as_possible_are_paired() -> None:
         '{"segments": [{"label": "jump", "start": NaN, "end": 2}, {"label": "jump", "start": 5, "end": 2}]}',
         '{"segments": [{"label": {}, "start": 2, "end": 6}, 7, null, {"label": "jump", "start": true, "end": 6}]}',
         json.dumps({"segments": [seg(2, 6, "x" * 5000)]}),
+        json.dumps({"segments": [seg(2, 6, "\ud800")]}),
+        json.dumps({"segments": [seg(2, 6, "high\udc00\x00")]}),
     ],
 )
 def test_hostile_answers_are_worth_nothing(answer: str) -> None:
-    assert grade(gold_key(seg(2, 6)), question_form_answers([("answer", answer)])).score == 0
+    result = grade(gold_key(seg(2, 6)), question_form_answers([("answer", answer)]))
+    assert result.score == 0
+    json.dumps(result.feedback, ensure_ascii=False).encode()
 
 
 def test_marking_everything_everywhere_is_worth_little() -> None:

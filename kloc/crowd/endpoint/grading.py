@@ -16,6 +16,7 @@ import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
 from kloc.crowd.endpoint.answers import NAMESPACE as ANSWERS
+from kloc.crowd.endpoint.answers import clean
 from kloc.crowd.endpoint.faults import RequestError, invalid
 
 GOLD = "urn:kloc:gold-answer-key:1"
@@ -230,10 +231,12 @@ _NO_SEGMENT = Segment("", 0.0, 0.0)
 
 
 def _segment(value: Any) -> Segment | None:
-    if not isinstance(value, dict) or not isinstance(value.get("label"), str) or not 0 < len(value["label"]) <= 200:
+    if not isinstance(value, dict) or not isinstance(value.get("label"), str):
         return None
+    label = clean(value["label"])  # JSON can write what no answer of ours could carry: halves of characters
     start, end = _number(value.get("start")), _number(value.get("end"))
-    return None if start is None or end is None or end <= start else Segment(value["label"], start, end)
+    bad = not 0 < len(label) <= 200 or start is None or end is None or end <= start
+    return None if bad else Segment(label, start, end)
 
 
 def _number(value: Any) -> float | None:
