@@ -135,7 +135,9 @@ def test_a_reviewable_hit_takes_no_more_answers(endpoint: Endpoint) -> None:
     assert endpoint.mturk.get_hit(HITId=hit_id)["HIT"]["HITStatus"] == "Unassignable"
     endpoint.clock.ahead += 300
     assert endpoint.mturk.get_hit(HITId=hit_id)["HIT"]["HITStatus"] == "Reviewable"
-    assert person.submit(lease["assignment_id"], segments="late").status_code == 409
+    late = person.submit(lease["assignment_id"], segments="late")
+    assert late.status_code == 409
+    assert "does not count and is not paid" in late.json()["error"]
     assert endpoint.mturk.list_assignments_for_hit(HITId=hit_id)["Assignments"] == []
 
 

@@ -32,7 +32,7 @@ MAXIMUM_DRAFT = 256 * 2**10
 _ABOUT = select(Assignment.hit_id, Hit.facts).join(Hit).where(Assignment.id == bindparam("assignment_id"))
 _TOO_LATE = (
     "The time for this task ran out, and its place has been given to somebody else or the task is closed. "
-    "Your answer was kept and the person in charge can see it, but it does not count."
+    "Your answer is kept, but it does not count and is not paid."
 )
 
 
