@@ -239,7 +239,7 @@ def settle(
     """Make a HIT at the endpoint what its row says: its places, and until when it is offered.
 
     ``hit`` is the HIT as the endpoint has just told it. Returns the HIT as it is then. Every step happens once,
-    however often it is called: places are added under a token of their own.
+    however often it is called and by whom: each place is added under a token of its own. No end is moved forward.
     """
     with store.transaction() as session:
         row = session.get_one(HitRow, token)
@@ -247,36 +247,37 @@ def settle(
     if hit is None:
         hit = call(about, client.get_hit, HITId=str(row.hit_id))["HIT"]
     ends = hit["Expiration"].timestamp()
-    missing = row.max_assignments - hit["MaxAssignments"]
+    missing = range(hit["MaxAssignments"] + 1, row.max_assignments + 1) if row.stopped_at is None else ()
     until = row.expires_at
-    if row.stopped_at is not None:
-        missing = 0
     if row.stopped_at is not None or row.paused_left is not None:
         until = now() if ends > now() else None
-    elif missing > 0 and until is None and ends <= now():
+    elif until is not None and until <= ends:
+        until = None
+    if missing and row.paused_left is None and (until or ends) <= now():
         until = now() + LIFETIME_S
     if until is not None:
         _set_expiration(client, about, hit["HITId"], until)
-    if missing > 0:
-        _add(client, about, hit["HITId"], missing, f"{token}-{row.max_assignments}")
+    for place in missing:
+        _add(client, about, hit["HITId"], f"{token}-{place}")
     if row.expires_at is not None:
         with store.transaction() as session:
             current = session.get_one(HitRow, token)
             if current.expires_at == row.expires_at:  # nobody has wanted something else meanwhile
                 current.expires_at = None
-    if until is None and missing <= 0:
+    if until is None and not missing:
         return hit
     found: Mapping[str, Any] = call(about, client.get_hit, HITId=hit["HITId"])["HIT"]
     return found
 
 
-def _add(client: MTurkClient, about: str, hit_id: str, number: int, token: str) -> None:
+def _add(client: MTurkClient, about: str, hit_id: str, token: str) -> None:
+    """Add one place to a HIT; a repetition that was processed already is a success."""
     try:
         call(
             about,
             client.create_additional_assignments_for_hit,
             HITId=hit_id,
-            NumberOfAdditionalAssignments=number,
+            NumberOfAdditionalAssignments=1,
             UniqueRequestToken=token,
         )
     except RefusedError as error:

@@ -195,14 +195,19 @@ def _judge_and_close(run: _Run, row: HitRow, hit: Mapping[str, Any]) -> bool:
     """Verdicts, money, other answers for those that cannot be used; whether the HIT is complete."""
     _judge(run, row)
     expired = hit["Expiration"].timestamp() <= run.now()
-    if not expired and _replace(run, row.token):
-        hit = settle(run.store, run.client, row.token, hit, now=run.now)
+    # The endpoint's own word, not our clock: near the end of its life a HIT may still be accepted there.
+    over = hit["HITStatus"] in ("Reviewable", "Reviewing", "Disposed")
+    if (not expired and _replace(run, row.token)) or over:
+        # Read anew: what somebody has extended since its answers were listed is not over.
+        again = settle(run.store, run.client, row.token, now=run.now)
+        over = over and all(again[key] == hit[key] for key in ("HITStatus", "MaxAssignments", "Expiration"))
+        expired = again["Expiration"].timestamp() <= run.now()
     with run.store.transaction() as session:
         lock_ledger(session)
         current = session.get_one(HitRow, row.token)
         kept = assignments_of(session, row.token)
-        # The endpoint's own word, not our clock: near the end of its life a HIT may still be accepted there.
-        over = hit["HITStatus"] in ("Reviewable", "Reviewing", "Disposed")
+        over = over and current.expires_at is None  # nothing is written that the endpoint was not told yet
+        over = over and (current.stopped_at is not None or hit["MaxAssignments"] >= current.max_assignments)
         if current.paused_left is not None:  # what ends a pause brings more, unless every place is filled
             over = over and len(kept) >= current.max_assignments
         current.state = "expired" if expired and current.paused_left is None else "created"
