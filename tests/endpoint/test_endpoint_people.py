@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -66,7 +67,9 @@ def test_a_password_opens_the_page_for_a_day(endpoint: Endpoint, tmp_path: Path)
     home = answer.headers["location"]
     assert endpoint.http.get(home, headers=JSON).json()["worker_id"] == person.id
     assert "Sign out" in endpoint.http.get(home).text
-    assert "Sign out" not in endpoint.http.get(f"{endpoint.url}/w/{person.token}").text
+    assert endpoint.http.get(f"{endpoint.url}/w/{person.token}").status_code == 403  # the password is instead of it
+    invited = endpoint.person()
+    assert "Sign out" not in endpoint.http.get(f"{endpoint.url}/w/{invited.token}").text
     other = sign_in(endpoint, "worker 1", password, **JSON).json()["home_url"]
     assert other != home
     assert endpoint.http.post(f"{home}/leave").status_code == 303
@@ -75,9 +78,9 @@ def test_a_password_opens_the_page_for_a_day(endpoint: Endpoint, tmp_path: Path)
     assert endpoint.http.get(other).status_code == 200
     endpoint.clock.ahead += participants.SESSION_SECONDS + 1
     assert endpoint.http.get(other).status_code == 403
-    assert person.home()["worker_id"] == person.id  # an invitation has no end, and signing out does not end it
-    endpoint.http.post(f"{endpoint.url}/w/{person.token}/leave")
-    assert person.home()["worker_id"] == person.id
+    assert invited.home()["worker_id"] == invited.id  # an invitation has no end, and signing out does not end it
+    endpoint.http.post(f"{endpoint.url}/w/{invited.token}/leave")
+    assert invited.home()["worker_id"] == invited.id
     for path in tmp_path.glob("endpoint.db*"):
         content = path.read_bytes()
         for secret in (password, home.rsplit("/", 1)[1]):
@@ -104,6 +107,16 @@ def test_a_new_password_closes_what_the_old_one_opened(endpoint: Endpoint) -> No
     assert sign_in(endpoint, "worker 1", second).status_code == 403
     assert admin.create_worker(url, "worker 1")[0] == person.id
     assert sign_in(endpoint, "worker 1", second).status_code == 403  # a withdrawn password does not come back
+
+
+@pytest.mark.usefixtures("cheap_passwords")
+def test_a_new_link_is_instead_of_the_password(endpoint: Endpoint) -> None:
+    url = endpoint.settings.database_url
+    password = admin.give_password(url, "Ada")
+    home = sign_in(endpoint, "Ada", password).headers["location"]
+    admin.ensure_worker(url, "Ada", "a fresh token of good length", replace=True)
+    assert endpoint.http.get(home).status_code == 403
+    assert sign_in(endpoint, "Ada", password).status_code == 403
 
 
 def test_nobody_learns_which_names_exist(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +153,20 @@ def test_guessing_a_password_is_slow_for_a_name_and_for_an_address(endpoint: End
     assert sign_in(endpoint, "worker 2", "x", **JSON).status_code == 403
     assert any(knock(endpoint) == 429 for _ in range(200))
     assert any(sign_in(endpoint, f"name {number}", "x", **JSON).status_code == 429 for number in range(10))
+
+
+@pytest.mark.usefixtures("cheap_passwords")
+def test_a_strangers_guesses_lock_nobody_out(start: Callable[..., Endpoint]) -> None:
+    endpoint = start(behind_proxy=True, public_url="https://lab.example")
+    password = admin.give_password(endpoint.settings.database_url, "Ada")
+
+    def enter(secret: str, address: str) -> int:
+        return sign_in(endpoint, "Ada", secret, **JSON, **{"X-Forwarded-For": address}).status_code
+
+    assert Counter(enter("guess", "10.0.0.9") for _ in range(20))[429] >= 5
+    assert enter(password, "10.0.0.1") == 200
+    # A name is guessed from many places at once no faster than from a few.
+    assert any(enter("guess", f"10.1.0.{number}") == 429 for number in range(200))
 
 
 @pytest.mark.usefixtures("cheap_passwords")

@@ -23,6 +23,7 @@ def test_the_whole_life_of_a_hit(endpoint: Endpoint) -> None:
     for number in range(4):
         endpoint.hit(RequesterAnnotation=str(number))
 
+    assert endpoint.http.post(f"{endpoint.url}/login", content=b"name=%00x&password=%00").status_code == 403
     with ThreadPoolExecutor(40) as pool:
         accepted = list(pool.map(lambda person: person.accept(hit_id), people))
     assert sorted(answer.status_code for answer in accepted) == [200] * 3 + [409] * 37

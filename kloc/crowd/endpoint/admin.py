@@ -72,7 +72,7 @@ def ensure_worker(
 ) -> str:
     """See to it that the worker ``name`` exists and that ``token`` opens their page; returns the worker id.
 
-    With ``replace`` it is the only one that does: links given out before stop working. A worker whose access was
+    With ``replace`` it is the only one that does: a password and links given out before stop working. A worker whose access was
     withdrawn gets it back. Raises :class:`UsageError` for a short token and :class:`CrowdError` for one that
     belongs to somebody else.
     """
@@ -81,6 +81,7 @@ def ensure_worker(
     with _writing(database_url) as session:
         worker = _admitted(session, name, source, seed)
         if replace:
+            worker.password = None
             session.execute(
                 delete(WorkerToken).where(WorkerToken.worker_id == worker.id, WorkerToken.hash != token_hash(token))
             )
@@ -95,13 +96,13 @@ def ensure_worker(
 
 
 def give_password(database_url: str, name: str) -> str:
-    """A new password for the local worker ``name``, made if needed; what an older one opened is closed."""
+    """A new password for the local worker ``name``, made if needed; older links and what a password opened close."""
     password = participants.new_password()
     stored = participants.hashed(password)
     with _writing(database_url) as session:
         worker = _admitted(session, name)
         worker.password = stored
-        session.execute(delete(WorkerToken).where(WorkerToken.worker_id == worker.id, WorkerToken.expires.is_not(None)))
+        session.execute(delete(WorkerToken).where(WorkerToken.worker_id == worker.id))
     return password
 
 

@@ -46,8 +46,9 @@ class Context:
         self.worker_limit = RateLimiter(rate, 10 * rate)
         #: For those whose link is not valid: guessing tokens is hopeless, and should be quiet as well.
         self.stranger_limit = RateLimiter(1.0, 60.0)
-        #: For one name's password, whoever tries it: two a minute in the long run.
-        self.name_limit = RateLimiter(1 / 30, 10.0)
+        #: For one name's password from one address: two tries a minute in the long run. From everywhere together more
+        #: are let through, or a stranger's guesses would lock the owner out.
+        self.guess_limit, self.name_limit = RateLimiter(1 / 30, 10.0), RateLimiter(1 / 3, 100.0)
 
     def now(self) -> float:
         return self.clock()

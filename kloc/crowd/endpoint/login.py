@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from kloc.crowd.endpoint import pages, participants
+from kloc.crowd.endpoint.answers import clean
 from kloc.crowd.endpoint.context import Context, wants_json
 from kloc.crowd.endpoint.faults import Refusal
 from kloc.crowd.endpoint.limits import body_of
@@ -28,8 +29,9 @@ def routes(context: Context) -> list[Route]:
     async def enter(request: Request) -> Response:
         context.require_own_page(request)
         fields = parse_qs((await body_of(request, _MAXIMUM_BODY)).decode("utf-8", "replace"))
-        name, password = fields.get("name", [""])[0].strip(), fields.get("password", [""])[0].strip()
+        name, password = (clean(fields.get(field, [""])[0]).strip() for field in ("name", "password"))
         context.stranger_limit.take(context.caller(request))
+        context.guess_limit.take(_guess(context, request, name))
         context.name_limit.take(name)
         work = partial(_enter, context, request, name, password)
         return await to_thread.run_sync(work, limiter=turns)
@@ -38,6 +40,10 @@ def routes(context: Context) -> list[Route]:
         return pages.page("login.html", base=context.base(request), name="", problem="")
 
     return [Route("/login", form, methods=["GET"]), Route("/login", enter, methods=["POST"])]
+
+
+def _guess(context: Context, request: Request, name: str) -> str:
+    return f"{context.caller(request)}\n{name}"
 
 
 def _enter(context: Context, request: Request, name: str, password: str) -> Response:
@@ -49,6 +55,7 @@ def _enter(context: Context, request: Request, name: str, password: str) -> Resp
         return pages.page(
             "login.html", status=HTTPStatus.FORBIDDEN, base=context.base(request), name=name, problem=_WRONG
         )
+    context.guess_limit.forgive(_guess(context, request, name))
     context.name_limit.forgive(name)
     with context.database.write() as session:
         token = participants.open_session(session, worker.id, context.now())
