@@ -60,6 +60,17 @@ function say(text, kind = "") {
   toastTimer = setTimeout(() => { toast.hidden = true; }, kind === "warn" ? 6000 : 2600);
 }
 
+// Asks whoever framed the page for what it remembers under `key`; null where nobody answers.
+function recall(type, key) {
+  return new Promise((resolve) => {
+    addEventListener("message", ({ source, data }) => {
+      if (source === window.parent && data && data.type === type && data.key === key) resolve(data.read);
+    });
+    window.parent.postMessage({ type, key }, "*");
+    setTimeout(resolve, 1000, null);
+  });
+}
+
 // Something that stays true: it is shown above the video for as long as the page is open.
 function warn(text) {
   $("alert").textContent = text;
@@ -109,6 +120,8 @@ function seconds(text) {
 const state = {
   segments: [], none: false, selected: null, pending: null, loop: false, gaps: false,
   label: several ? null : names[0], locked: preview,
+  // `sending`: handed in, and not stored yet. `over`: there is nothing left to save.
+  sending: false, over: preview,
 };
 const past = [];
 const future = [];
@@ -148,7 +161,7 @@ const toCheck = () => state.segments.filter(unchecked);
 
 function readOnly() {
   if (!state.locked) return false;
-  say(preview ? "This is a preview. Accept the task to mark segments." : "Your answer is sent; nothing can be changed now.", "warn");
+  say(preview ? "This is a preview. Accept the task to mark segments." : state.over ? "Your answer is sent; nothing can be changed now." : "Your answer is being sent; nothing can be changed now.", "warn");
   return true;
 }
 

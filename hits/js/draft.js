@@ -1,4 +1,5 @@
-// Drafts. In a sandboxed frame localStorage throws, so the server at draftUrl keeps them; both are used where both work.
+// Drafts. In a sandboxed frame localStorage throws, so the server at draftUrl keeps them, and whoever framed the page
+// keeps what the server does not have yet. All that work are used, until the answer has arrived.
 
 const draftUrl = preview ? null : address("draftUrl");
 const draftKey = `kloc:${assignmentId}:${task.guideline}`;
@@ -11,6 +12,8 @@ try {
 } catch {
   storage = null;
 }
+let keeper = false;
+let draftLost = false;
 let draftReady = false;
 let draftDirty = false;
 let draftSaving = false;
@@ -21,6 +24,7 @@ function draft() {
   return {
     version: 1, guideline: task.guideline, segments: state.segments.map(({ id, ...rest }) => rest),
     none: state.none, pending: state.pending, label: state.label, watched, seconds_spent: spent, time: now(), saved: Date.now(), events: counters,
+    sending: state.sending,
   };
 }
 
@@ -29,8 +33,38 @@ function showSaved(text, kind = "") {
   $("saved").className = kind;
 }
 
+// Keeps a text for the next time that this page is opened, null: forgets it.
+function keepHere(text) {
+  if (keeper) window.parent.postMessage({ type: "kloc-keep", key: draftKey, text }, "*");
+  if (!storage) return;
+  try {
+    if (text === null) storage.removeItem(draftKey);
+    else storage.setItem(draftKey, text);
+  } catch {
+    storage = null;
+  }
+}
+
+// Whether leaving now would cost the worker something. A sandboxed frame may not ask: whoever framed it does.
+let unsent = false;
+function warnLeaving() {
+  const now = !state.over && (state.sending || draftLost);
+  if (now !== unsent) window.parent.postMessage({ type: "kloc-unsent", assignmentId, unsent: now }, "*");
+  unsent = now;
+}
+addEventListener("beforeunload", (event) => { if (unsent) event.preventDefault(); });
+
+// The answer has arrived, or the task is given back.
+function endDrafts() {
+  state.over = true;
+  state.sending = false;
+  clearTimeout(draftTimer);
+  keepHere(null);
+  warnLeaving();
+}
+
 function saveSoon(delay = 500) {
-  if (preview || state.locked) return;
+  if (state.over) return;
   draftDirty = true;
   if (!storage && !draftUrl) return showSaved("Kept until you close this page");
   clearTimeout(draftTimer);
@@ -38,16 +72,11 @@ function saveSoon(delay = 500) {
 }
 
 async function saveNow(leaving = false) {
-  if (!draftDirty || !draftReady || (draftSaving && !leaving) || state.locked) return;
+  // Who leaves cannot wait for the request that is under way: it ends with the page.
+  if (!draftReady || state.over || (leaving ? !draftDirty && !draftSaving : !draftDirty || draftSaving)) return;
   const body = JSON.stringify(draft());
   draftDirty = false;
-  if (storage) {
-    try {
-      storage.setItem(draftKey, body);
-    } catch {
-      storage = null;
-    }
-  }
+  keepHere(body);
   if (!draftUrl) return showSaved(storage ? "Saved" : "Kept until you close this page");
   draftSaving = true;
   showSaved("Saving…");
@@ -63,12 +92,14 @@ async function saveNow(leaving = false) {
     saved = false;
   }
   draftSaving = false;
+  if (state.over) return;
+  const here = storage || keeper;
+  draftLost = !saved && !here;
+  warnLeaving();
   if (saved) showSaved("Saved");
-  else showSaved(storage ? "Saved on this device" : "Not saved, trying again…", storage ? "" : "bad");
-  if (!saved && !state.locked) {
-    draftDirty = true;
-    draftTimer = setTimeout(saveNow, 4000);
-  } else if (draftDirty) saveSoon();
+  else showSaved(here ? "Saved on this device" : "Not saved, trying again…", here ? "" : "bad");
+  if (!saved) saveSoon(2000);
+  else if (draftDirty) saveSoon();
 }
 
 // The draft at the server, null where there is none. Keeps asking while the server cannot be reached: saving
@@ -87,17 +118,19 @@ async function fetchDraft() {
   }
 }
 
-function storedDraft() {
-  if (!storage) return null;
+async function storedDraft() {
+  const kept = storage ? storage.getItem(draftKey) : await recall("kloc-kept", draftKey);
+  keeper = !storage && kept !== null;
   try {
-    return JSON.parse(storage.getItem(draftKey));
+    return JSON.parse(kept);
   } catch {
     return null;
   }
 }
 
 async function loadDraft() {
-  const found = [storedDraft(), draftUrl ? await fetchDraft() : null].filter((one) => one && one.version === 1);
+  const drafts = await Promise.all([storedDraft(), draftUrl ? fetchDraft() : null]);
+  const found = drafts.filter((one) => one && one.version === 1);
   found.sort((a, b) => (b.saved || 0) - (a.saved || 0));
   draftReady = true;
   showSaved("");
@@ -125,6 +158,9 @@ function useDraft(found) {
   showSaved("Saved");
   changed(false);
   drawWatched();
+  if (found.sending === true) {
+    showState("Your answer was not sent yet.", "bad", el("button", { class: "quiet", onclick: submit }, "Send it now"));
+  }
 }
 
 // Time on the task: the page is visible, and somebody played the video or touched something in the last minute.

@@ -53,13 +53,6 @@ $("guide-box").addEventListener("close", () => {
 });
 
 async function firstGuide() {
-  const known = storage ? storage.getItem(guideKey) : await new Promise((resolve) => {
-    const hear = ({ source, data }) => {
-      if (source === window.parent && data && data.type === "kloc-guide" && data.key === guideKey) resolve(data.read);
-    };
-    addEventListener("message", hear);
-    window.parent.postMessage({ type: "kloc-guide", key: guideKey }, "*");
-    setTimeout(resolve, 1000, false);
-  });
+  const known = storage ? storage.getItem(guideKey) : await recall("kloc-guide", guideKey);
   if (!known && !past.length && state.pending === null && !state.locked && !document.querySelector("dialog[open]")) openGuide();
 }

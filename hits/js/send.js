@@ -1,7 +1,8 @@
 // Sending: once, with patience, and never losing the work.
 
 const submitTo = address("turkSubmitTo");
-const waits = [1, 2, 4, 8, 15, 30];
+// Seconds; a server that is back is found soon.
+const waits = [1, 2, 3, 5];
 
 // `origin` and `discarded` say what became of a model's proposals, so that their effect can be measured.
 function answer(problem) {
@@ -56,8 +57,10 @@ function submit() {
 async function send(text) {
   if (state.locked) return;
   if (!submitTo) return showState("This page was opened without an address to send the answer to.", "bad");
-  saveNow(true);
   state.locked = true;
+  state.sending = true;
+  saveSoon(0);
+  warnLeaving();
   video.pause();
   document.body.classList.add("sending");
   changed(false);
@@ -69,6 +72,8 @@ async function send(text) {
     if (outcome.stored) return training && outcome.stored.status === "graded" ? graded(outcome.stored) : finished(fields);
     if (outcome !== "again" && outcome !== "unreadable") {
       state.locked = false;
+      state.sending = false;
+      warnLeaving();
       document.body.classList.remove("sending");
       changed();
       return showState(`The answer was not accepted: ${outcome} Your work is still here.`, "bad");
@@ -114,7 +119,7 @@ function pause(seconds) {
   return new Promise((resolve) => {
     let left = seconds;
     const retry = el("button", { class: "quiet", onclick: () => end() }, "Try now");
-    const show = () => showState(`Could not send. Your work is safe, trying again in ${left} s.`, "bad", retry);
+    const show = () => showState(`Could not send. ${draftLost ? "Keep this page open" : "Your work is safe"}, trying again in ${left} s.`, "bad", retry);
     const timer = setInterval(() => (--left > 0 ? show() : end()), 1000);
     const end = () => {
       clearInterval(timer);
@@ -127,6 +132,8 @@ function pause(seconds) {
 }
 
 function post(url, fields) {
+  state.sending = false;
+  warnLeaving();
   showState("Sending…", "busy");
   const form = el("form", { method: "post", action: url, hidden: true });
   for (const [name, value] of Object.entries(fields)) form.append(el("input", { type: "hidden", name, value }));
@@ -145,7 +152,7 @@ function finished(fields) {
 // The last thing this page shows; whoever framed it is told.
 function conclude(type, title, text) {
   state.locked = true;
-  if (storage) storage.removeItem(draftKey);
+  endDrafts();
   $("done-title").textContent = title;
   $("done-text").textContent = text;
   for (const node of document.querySelectorAll("header, main, #banner, #alert")) node.hidden = true;

@@ -24,6 +24,7 @@ function sentences(feedback) {
 
 function graded({ score, needed, passed, feedback, gold, again_at }) {
   document.body.classList.remove("sending");
+  endDrafts();
   $("finish").hidden = true;
   $("result").hidden = false;
   $("result-title").textContent = passed ? "Passed" : "Not yet";

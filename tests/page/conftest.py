@@ -89,6 +89,8 @@ class WorkServer:
     ranges: bool = True
     #: Whether a script, too, may fetch the video (a player always may).
     whole: bool = True
+    #: Nothing is kept: drafts and answers end without an answer.
+    down: bool = False
     #: Requests for the video end without an answer.
     media_down: bool = False
     share: bool = True
@@ -108,10 +110,17 @@ SHELL = """<!doctype html>
 <style>html,body{margin:0;height:100%%}iframe{border:0;width:100%%;height:100%%;display:block}</style>
 <script>
 window.heard = [];
+window.unsent = false;
+addEventListener("beforeunload", (event) => { if (unsent) event.preventDefault(); });
 window.read = !new URLSearchParams(location.search).has("fresh");
 addEventListener("message", ({ source, data }) => {
   if (data.type === "kloc-guide") source.postMessage({ ...data, read }, "*");
   else if (data.type === "kloc-guide-read") read = true;
+  else if (data.type === "kloc-unsent") unsent = data.unsent;
+  else if (new URLSearchParams(location.search).has("forgetful")) heard.push(data);
+  else if (data.type === "kloc-kept") source.postMessage({ ...data, read: localStorage.getItem(data.key) ?? "" }, "*");
+  else if (data.type === "kloc-keep" && data.text === null) localStorage.removeItem(data.key);
+  else if (data.type === "kloc-keep") localStorage.setItem(data.key, data.text);
   else heard.push(data);
 });
 </script>
@@ -194,6 +203,9 @@ def _handler(server: WorkServer) -> type[BaseHTTPRequestHandler]:
             self.reply(206, server.video[start : end + 1], "video/mp4", Accept_Ranges="bytes", Content_Range=span)
 
         def do_PUT(self) -> None:
+            if server.down:
+                self.drop()
+                return
             server.drafts[self.path.strip("/")] = json.loads(self.body())
             self.reply(200, b"{}", "application/json")
 
@@ -208,7 +220,7 @@ def _handler(server: WorkServer) -> type[BaseHTTPRequestHandler]:
             assert self.path == "/mturk/externalSubmit"
             server.posts += 1
             failure = server.failures.pop(0) if server.failures else None
-            if failure == 0:
+            if failure == 0 or server.down:
                 self.drop()
             elif failure is not None:
                 self.reply(failure, b'{"message": "The assignment has expired"}', "application/json")

@@ -102,6 +102,54 @@ def test_a_worker_who_goes_away_while_offline_finds_the_work_again(tab: Any, ser
     assert len(sent(server)["segments"]) == 1
 
 
+@pytest.mark.parametrize("host", ["", "&forgetful"])
+def test_a_draft_goes_on_while_the_answer_waits_for_the_server(tab: Any, server: Any, host: str) -> None:
+    asked: list[str] = []
+    tab.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    frame = enter(tab, server.work("page") + host)
+    press(tab, "a", "Shift+ArrowRight", "a")
+    wait_for(tab, lambda: "draft/A1" in server.drafts)
+    server.down = True
+    press(tab, "Shift+ArrowRight", "a", "Shift+ArrowRight", "a")
+    marked = times(frame)
+    frame.locator("#submit").click()
+    frame.wait_for_selector(f"text={'Keep this page open' if host else 'Your work is safe'}, trying again")
+    assert len(server.drafts["draft/A1"]["segments"]) == 1
+    if host:
+        # The server is back, and looks at drafts before answers get through.
+        server.failures, server.down = [0] * 100, False
+        wait_for(tab, lambda: len(server.drafts["draft/A1"]["segments"]) == 2)
+    tab.reload()
+    frame = framed(tab)
+    frame.wait_for_selector("text=Your answer was not sent yet.")
+    assert (times(frame), asked) == (marked, ["beforeunload"])
+    server.failures, server.down = [], False
+    frame.get_by_role("button", name="Send it now").click()
+    frame.wait_for_selector("#done", state="visible")
+    assert len(sent(server)["segments"]) == 2
+    tab.reload()
+    assert asked == ["beforeunload"]
+
+
+def test_on_a_tall_tablet_it_is_seen_that_the_answer_waits(make_tab: Any, server: Any) -> None:
+    tab = make_tab(viewport={"width": 820, "height": 1180})
+    frame = enter(tab, server.work("page", draftUrl=""))
+    press(tab, "a", "Shift+ArrowRight", "a")
+    frame.wait_for_selector(".edges", state="visible")
+    title = frame.locator("#heading").bounding_box()["height"]
+    server.down = True
+    frame.locator("#submit").click()
+    frame.wait_for_selector("text=Could not send.")
+    frame.evaluate("scrollTo(0, 0)")
+    box = frame.locator("#state").bounding_box()
+    assert box["y"] + box["height"] <= 1180
+    frame.evaluate("document.getElementById('saved').textContent = 'Not saved, trying again…'")
+    assert frame.locator("#heading").bounding_box()["height"] == title <= 30
+    server.down = False
+    frame.locator("text=Try now").click()
+    frame.wait_for_selector("#done", state="visible")
+
+
 def test_nothing_needs_a_secure_context(tab: Any, server: Any) -> None:
     server.base = server.base.replace("127.0.0.1", "0.0.0.0")
     frame = enter(tab, server.work("page"))
