@@ -92,6 +92,12 @@ def test_a_review_from_the_first_look_to_saved_and_taken_back(tab: Any, campaign
     press(tab, "Enter")
     assert "Times are like" in tab.locator("#toast").inner_text()
     assert times(tab)[0] == pytest.approx((2.2, 4.321))
+    # So is one on the wrong side, or outside the video.
+    for wrong, why in (("1", "A segment starts before it ends. It stays as it was."), ("99", "The video runs from 0:00.00")):
+        tab.locator("[data-field='0-end']").fill(wrong)
+        press(tab, "Enter")
+        assert why in tab.locator("#toast").inner_text()
+        assert times(tab)[0] == pytest.approx((2.2, 4.321))
     press(tab, "Escape")
 
     # By mouse: the second one's end to 10.5 s, a new one drawn from 10.8 s to 11.6 s.

@@ -18,6 +18,9 @@ function timeField(segment, name, i) {
     if (Number.isNaN(t)) {
       say("Times are like 1:23.456 or 83.456.", true);
       field.value = clock(segment[name], 3);
+    } else if (t < state.item.start || t > state.item.end) {
+      say(`The video runs from ${clock(state.item.start)} to ${clock(state.item.end)}. The segment stays as it was.`, true);
+      field.value = clock(segment[name], 3);
     } else if (!work.setTimes(segment, name === "start" ? t : segment.start, name === "end" ? t : segment.end)) {
       field.value = clock(segment[name], 3);
     } else seek(segment[name]);
@@ -163,8 +166,9 @@ $("say-form").addEventListener("submit", async (event) => {
 function verdict(a, decision) {
   const reject = decision === "reject";
   const run = async (text) => {
-    await ask(`decide/${a.id}`, { decision, reason: text });
-    say(reject ? "Rejected; the worker reads why." : "Approved.");
+    const { status } = await ask(`decide/${a.id}`, { decision, reason: text });
+    if (status === (reject ? "Rejected" : "Approved")) say(reject ? "Rejected; the worker reads why." : "Approved.");
+    else say(`Not done: the answer was ${status.toLowerCase()} meanwhile.`, true);
   };
   form(reject ? `Reject the answer of ${a.worker}` : `Approve the answer of ${a.worker}`,
     reject ? "Why? The worker reads this." : "A word to the worker (may stay empty)", reject ? "Reject" : "Approve", run);
