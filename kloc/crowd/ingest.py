@@ -156,7 +156,8 @@ def _keep(
         for data in listed:
             kept = session.get(AssignmentRow, data["AssignmentId"])
             if kept is not None:
-                kept.status = data["AssignmentStatus"]
+                if kept.status != "Approved":  # which is final; a listing may be older
+                    kept.status = data["AssignmentStatus"]
                 continue
             raw = data.get("Answer") or ""
             answer, problem = parse(
@@ -229,8 +230,11 @@ def _judge(run: _Run, row: HitRow) -> None:
     statuses = {one.assignment_id: verdicts.tell(run.client, one) for one in kept}
     told = {one.assignment_id: one.status for one in kept}
     with run.store.transaction() as session:
+        lock_ledger(session)
         for assignment_id, status in statuses.items():
-            verdicts.book(session, assignment_id, status, run.now())
+            # Whom somebody has judged meanwhile, they have booked: what was told here is older.
+            if session.get_one(AssignmentRow, assignment_id).status == told[assignment_id]:
+                verdicts.book(session, assignment_id, status, run.now())
     news = [status for assignment_id, status in statuses.items() if told[assignment_id] == "Submitted"]
     run.approved += news.count("Approved")
     run.rejected += news.count("Rejected")

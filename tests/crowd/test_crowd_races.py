@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from test_crowd_campaign import answers, at_endpoint, hand_in, lease, ledger, marks, offered, published, rows
 
-from kloc.crowd import money
+from kloc.crowd import money, verdicts
 from kloc.crowd.extend import extend, stop
 from kloc.crowd.ingest import IngestSettings, ingest
+from kloc.crowd.policy import Policy
 
 Make = Callable[..., Any]
 
@@ -82,3 +83,22 @@ def test_what_is_extended_during_an_ingest_is_not_closed(make_campaign: Make, op
     assert (ledger(campaign).exposure, ledger(campaign).committed) == (due, due)
     assert len(answers(campaign)) == wanted[row.token]
     assert rows(campaign)[0].state == "closed"
+
+
+def test_a_persons_word_during_an_ingest_is_not_overwritten(make_campaign: Make) -> None:
+    campaign, crew = published(make_campaign, 1, assignments=2)
+    row = rows(campaign)[0]
+    first, second = (lease(campaign, token, row.hit_id)["assignment_id"] for _, token in crew)
+    hand_in(campaign, first, marks((1, 3)))
+    ingest(campaign.store, campaign.client, settings=IngestSettings(Policy("manual")))
+    verdicts.decide(campaign.store, campaign.client, first, "reject", "bad", "person", 1.0)
+    hand_in(campaign, second, marks((1, 3)))
+
+    def overrules() -> None:
+        verdicts.decide(campaign.store, campaign.client, first, "approve", "sorry", "person", 2.0)
+
+    other: Any = During(campaign.client, "approve_assignment", overrules, after=True)
+    ingest(campaign.store, other)
+    said = {one.assignment_id: one for one in answers(campaign)}[first]
+    assert (said.status, said.verdict["by"], said.verdict["decision"]) == ("Approved", "person", "approve")
+    assert ledger(campaign).committed == ledger(campaign).exposure == 200
