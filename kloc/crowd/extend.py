@@ -79,7 +79,7 @@ def extend(
     dry_run: bool = False,
     now: Clock = time.time,
 ) -> tuple[tuple[str, ...], int]:
-    """Ask for so many usable answers in all to each HIT (by token), and offer it until ``until`` (Unix seconds).
+    """Ask for so many usable answers in all to each HIT (by token), and offer it until ``until`` (Unix s) at least.
 
     All or nothing, intent and money before the first call. Returns the tokens of the HITs that change and the mills
     that come on top. Raises :class:`CrowdError` for a HIT that is not known or not published yet, where the cap
@@ -119,6 +119,9 @@ def _write_extension(
 
 def _extend_row(session: Session, row: HitRow, total: int, cap: int | None, until: float | None, now: float) -> bool:
     more = total > row.wanted
+    filled = len(assignments_of(session, row.token)) >= row.max_assignments
+    if not more and (until is None or (row.state == "closed" and filled)):
+        return False
     if more:
         unusable = max(row.max_assignments - row.wanted, 0)
         row.wanted = total
@@ -127,10 +130,10 @@ def _extend_row(session: Session, row: HitRow, total: int, cap: int | None, unti
         row.paused_left = max(row.paused_left, until - now)
     elif until is not None:
         row.expires_at = until
-        row.state = "created" if row.state == "expired" else row.state
-    if more or until is not None:
-        row.stopped_at = None
-    return more or until is not None
+        row.state = "created"
+    row.stopped_at = None
+    reserve(session, row, cap_mills=cap, now=now)  # a place of a closed HIT that is offered again costs again
+    return True
 
 
 def pause(

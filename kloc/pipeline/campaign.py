@@ -41,8 +41,8 @@ def resume(workspace: Workspace, *, video: str | None = None, url: str | None = 
     rows = _rows(workspace, video, lambda row: row.paused_left is not None or row.expires_at is not None)
     with workspace.store.transaction() as session:
         held = reports.held(session) if video is None else set()
-        # Said before the tasks are offered again: otherwise the next ingest would pause them for the same reports.
-        reports.handled(session, [row.token for row in rows if row.token not in held])
+        if video is not None:  # before its task is offered again: the next ingest would pause it for the same reports
+            reports.handled(session, [row.token for row in rows])
     resumed = places.resume(workspace.store, client, [row.token for row in rows if row.token not in held])
     problems = [
         f"{row.video_id}: stays paused, workers reported it; look at it, then kloc crowd resume --video {row.video_id}"
@@ -102,9 +102,9 @@ def extend(
     dry_run: bool = False,
     url: str | None = None,
 ) -> Summary:
-    """Ask for so many answers in all, offer tasks for so many days from now, or both; within the cap.
+    """Ask for so many answers in all, offer tasks for so many days from now at least, or both; within the cap.
 
-    Of all open tasks, or of one video's, whose round is opened again where it was closed.
+    Of all open tasks, or of one video's; a closed one and its round are opened again.
     """
     if answers is None and days is None:
         raise UsageError("say what to extend: --answers N (so many in all), --days D (open so long from now), or both")
@@ -122,14 +122,18 @@ def extend(
     changed, cost = places.extend(workspace.store, client, wanted, max_spend_mills=cap, until=until, dry_run=True)
     if not dry_run:
         tasks.spend_cap(workspace, max_spend, remember=True)
-        _reopen(workspace, [row for row in rows if wanted[row.token] > row.wanted])
+        _reopen(workspace, [row for row in rows if row.token in changed])
         changed, cost = places.extend(workspace.store, client, wanted, max_spend_mills=cap, until=until)
     verb = "would be extended" if dry_run else "extended"
     facts: dict[str, Any] = {verb: f"{len(changed)} of {len(rows)} tasks, for {money.dollars(cost)} more"}
     with workspace.store.transaction() as session:
         facts["money"] = str(money.balance(session)) + (f", cap {money.dollars(cap)}" if cap is not None else "")
-    if len(changed) < len(rows):
-        facts["unchanged"] = f"{len(rows) - len(changed)} tasks have {answers} answers or more already"
+    if unchanged := [row for row in rows if row.token not in changed]:
+        facts["unchanged"] = f"{len(unchanged)} tasks, which ask for {answers} answers or more already"
+        if days is not None:
+            facts["unchanged"] = f"{len(unchanged)} tasks, which are closed with all their answers: raise --answers"
+        elif any(row.state == "closed" for row in unchanged):
+            facts["unchanged"] += "; --days offers a closed one again for those that never came"
     return Summary(
         "crowd extend", facts, hint="kloc crowd extend without --dry-run" if dry_run else "kloc ingest --watch"
     )
