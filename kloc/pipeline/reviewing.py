@@ -20,7 +20,7 @@ from kloc.crowd.policy import gold_records
 from kloc.crowd.reports import handled
 from kloc.errors import CrowdError, KlocError, UsageError
 from kloc.files import safe_name
-from kloc.pipeline import media, serving
+from kloc.pipeline import media, serving, tasks
 from kloc.pipeline.crowd import exhaustive_for
 from kloc.pipeline.quality import hashed
 from kloc.pipeline.review_lines import (
@@ -184,10 +184,20 @@ class Desk:
                 raise UsageError(f"{item.video_id}: nothing was known before this review; correct it instead")
             return self._append(session, item, revisions.to_annotation(before[-1]).instances, before[-1].source, before)
 
-    def decide(self, assignment_id: str, decision: str, reason: str) -> None:
-        """Approve or reject an answer as a person; the endpoint hears of it first, or :class:`CrowdError` is raised."""
-        verdicts.decide(
-            self.workspace.store, self._client(), assignment_id, decision, reason, by="person", now=time.time()
+    def decide(self, assignment_id: str, decision: str, reason: str) -> str:
+        """Approve or reject an answer as a person; returns the status it has then, which somebody else may have given.
+
+        The endpoint hears of it first, or :class:`CrowdError` is raised, also where the campaign's cap has no money.
+        """
+        return verdicts.decide(
+            self.workspace.store,
+            self._client(),
+            assignment_id,
+            decision,
+            reason,
+            by="person",
+            now=time.time(),
+            max_spend_mills=tasks.spend_cap(self.workspace),
         )
 
     def write(self, assignment_id: str, subject: str, text: str) -> None:

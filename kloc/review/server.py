@@ -78,8 +78,8 @@ def create_app(desk: Desk, token: str) -> Starlette:
 
     async def decide(request: Request) -> Response:
         said = await _said(request, decision=str, reason=str)
-        await run_in_threadpool(desk.decide, request.path_params["answer"], said["decision"], said["reason"])
-        return JSONResponse({})
+        status = await run_in_threadpool(desk.decide, request.path_params["answer"], said["decision"], said["reason"])
+        return JSONResponse({"status": status})
 
     async def handle(request: Request) -> Response:
         await _said(request)
