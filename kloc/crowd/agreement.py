@@ -1,17 +1,20 @@
-"""How much workers agree: with each other, at the boundaries, and each of them with all the others together."""
+"""How much workers agree: with each other, at the boundaries, and each of them with those who agree themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from kloc.crowd.consolidate import ConsolidationSettings, WorkerAnswer, consolidate
+from kloc.crowd.consolidate import WorkerAnswer
 from kloc.records import Instance, Item
 from kloc.segments import as_segments, pairwise_tiou
+
+#: Rounds of weighing workers by their agreement; it settles long before.
+_ROUNDS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,23 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two workers' answers to one item, compared."""
+
+    first: str
+    second: str
+    found: Match
+
+
+@dataclass(frozen=True, slots=True)
 class Agreement:
     """``None`` where nothing could be compared. Spreads in seconds.
 
     pairwise_f1: mean over pairs of answers to one item. matched_tiou: mean over their matched segments.
     start_spread, end_spread: mean absolute difference between matched boundaries.
     alpha: Krippendorff's alpha of "the class is under way", nominal, over continuous time (1 perfect, 0 chance).
-    workers: per worker the mean F1 of their answers against the consolidation of everybody else's.
+    workers: per worker the mean F1 with each other worker on the same item, others weighing as much as they agree
+    themselves; who shared items only with workers that agree with nobody has no figure.
     """
 
     pairs: int
@@ -79,12 +92,13 @@ def match(first: Sequence[Instance], second: Sequence[Instance], threshold: floa
     return Match(tuple(tious), tuple(offsets), len(first), len(second))
 
 
-def agreement(answers: Sequence[WorkerAnswer], classes: Collection[str], *, threshold: float = 0.5) -> Agreement:
+def agreement(answers: Sequence[WorkerAnswer], *, threshold: float = 0.5) -> Agreement:
     """Agreement over all items with several answers; order-independent."""
     by_item: dict[Item, list[WorkerAnswer]] = {}
     for answer in sorted(answers, key=lambda a: (a.item, a.worker_id, a.assignment_id)):
         by_item.setdefault(answer.item, []).append(answer)
-    matches = [found for group in by_item.values() for found in _pairs(group, threshold)]
+    pairs = [pair for group in by_item.values() for pair in _pairs(group, threshold)]
+    matches = [pair.found for pair in pairs]
     tious = [tiou for found in matches for tiou in found.tious]
     offsets = [offset for found in matches for offset in found.offsets]
     return Agreement(
@@ -94,18 +108,18 @@ def agreement(answers: Sequence[WorkerAnswer], classes: Collection[str], *, thre
         start_spread=_mean([abs(start) for start, _ in offsets]),
         end_spread=_mean([abs(end) for _, end in offsets]),
         alpha=_alpha(by_item),
-        workers=_leave_one_out(by_item, classes, threshold),
+        workers=_workers(pairs) if pairs else {},
     )
 
 
 def pairwise_f1(answers: Sequence[WorkerAnswer], *, threshold: float = 0.5) -> float | None:
     """Mean F1 over the pairs of answers to one item by different workers; ``None`` where there is no pair."""
-    return _mean([found.f1 for found in _pairs(answers, threshold)])
+    return _mean([pair.found.f1 for pair in _pairs(answers, threshold)])
 
 
-def _pairs(answers: Sequence[WorkerAnswer], threshold: float) -> list[Match]:
+def _pairs(answers: Sequence[WorkerAnswer], threshold: float) -> list[_Pair]:
     return [
-        match(_about(a, b), _about(b, a), threshold)
+        _Pair(a.worker_id, b.worker_id, match(_about(a, b), _about(b, a), threshold))
         for a, b in combinations(answers, 2)
         if a.worker_id != b.worker_id and set(a.classes) & set(b.classes)
     ]
@@ -120,27 +134,22 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _leave_one_out(
-    by_item: Mapping[Item, Sequence[WorkerAnswer]], classes: Collection[str], threshold: float
-) -> dict[str, float]:
-    """All at once: each answer is a case of its own, with the other workers' answers to its item."""
-    cases: list[tuple[WorkerAnswer, Item]] = []
-    others: list[WorkerAnswer] = []
-    for item, group in by_item.items():
-        for answer in group:
-            theirs = [other for other in group if other.worker_id != answer.worker_id]
-            if theirs:
-                case = Item(str(len(cases)), item.start, item.end)
-                cases.append((answer, case))
-                others += [replace(other, item=case) for other in theirs]
-    found = consolidate(others, classes, ConsolidationSettings(method="median")).items
-    scores: dict[str, list[float]] = {}
-    for answer, case in cases:
-        asked = set(answer.classes) & set(found[case].classes)
-        mine = [s for s in answer.segments if s.label in asked]
-        said = [s for s in found[case].annotation.instances if s.label in asked]
-        scores.setdefault(answer.worker_id, []).append(match(mine, said, threshold).f1)
-    return {worker: float(np.mean(values)) for worker, values in sorted(scores.items())}
+def _workers(pairs: Sequence[_Pair]) -> dict[str, float]:
+    """Each worker's mean F1 with the others, an other counting as much as that one agrees in turn: the fixed point
+    of these weights, from equal ones. Among three of whom one is bad, the two who agree hardly count the third."""
+    names = sorted({worker for pair in pairs for worker in (pair.first, pair.second)})
+    place = {worker: k for k, worker in enumerate(names)}
+    one, two = (
+        np.array([place[w] for w in side], int) for side in zip(*((p.first, p.second) for p in pairs), strict=True)
+    )
+    mine, theirs = np.concatenate([one, two]), np.concatenate([two, one])
+    f1 = np.tile([pair.found.f1 for pair in pairs], 2)
+    weights = np.ones(len(names))
+    for _ in range(_ROUNDS):
+        counted = np.bincount(mine, weights[theirs], len(names))
+        agreed = np.bincount(mine, weights[theirs] * f1, len(names))
+        weights = np.divide(agreed, counted, out=np.zeros(len(names)), where=counted > 0)
+    return {worker: float(weights[k]) for worker, k in place.items() if counted[k] > 0}
 
 
 def _alpha(by_item: Mapping[Item, Sequence[WorkerAnswer]]) -> float | None:

@@ -261,7 +261,7 @@ def close_round(workspace: Workspace, closing: int) -> redundancy.Asked:
         if asked.tokens:
             return asked
         _annotate(workspace, session, stored, result, settings.method)
-        unpaid = _grant_bonuses(workspace, session, hits, stored, classes, cap, now)
+        unpaid = _grant_bonuses(workspace, session, hits, stored, cap, now)
         session.get_one(RoundRow, closing).state = "done"
     if unpaid:
         asked = replace(
@@ -301,7 +301,6 @@ def _grant_bonuses(
     session: Session,
     hits: Sequence[HitRow],
     stored: Sequence[crowd.StoredAnswer],
-    classes: Sequence[str],
     cap: int | None,
     now: float,
 ) -> int:
@@ -310,7 +309,7 @@ def _grant_bonuses(
     mills = money.parse_dollars(settings.bonus, "crowd.bonus")
     if not mills:
         return 0
-    good = {w for w, value in quality.qualities(session, stored, classes).items() if value >= settings.bonus_quality}
+    good = {w for w, value in quality.qualities(session, stored).items() if value >= settings.bonus_quality}
     tokens = {hit.token for hit in hits}
     earned = [a.assignment_id for a in stored if a.token in tokens and a.worker_id in good]
     answers = [session.get_one(AssignmentRow, assignment_id) for assignment_id in earned]

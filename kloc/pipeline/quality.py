@@ -37,7 +37,7 @@ def figures(workspace: Workspace) -> dict[str, Any] | None:
     """
     with workspace.store.transaction() as session:
         done = [row.index for row in rounds.all_rounds(session) if row.state == "done"]
-        mark = fingerprint([2, done, workspace.settings.crowd.consolidation, crowd.counted_in(session, done)])
+        mark = fingerprint([3, done, workspace.settings.crowd.consolidation, crowd.counted_in(session, done)])
         kept = artefacts.get(session, _STAGE, _KEY)
         if kept is not None and kept.fingerprint == mark:
             return kept.info or None
@@ -58,7 +58,7 @@ def _figures(
     session: Session, stored: Sequence[StoredAnswer], classes: Sequence[str], found: Consolidated
 ) -> dict[str, Any]:
     salt = meta.get(session, "worker_salt") or ""
-    agreed = agreement(from_stored(a for a in stored if a.purpose == "task"), classes)
+    agreed = agreement(from_stored(a for a in stored if a.purpose == "task"))
     gold = gold_records(session)
     workers = {}
     for worker in sorted({answer.worker_id for answer in stored}):
@@ -123,8 +123,8 @@ def _against(answer: WorkerAnswer, consensus: Sequence[Any]) -> float:
     return match(answer.segments, [i for i in consensus if i.label in answer.classes]).f1
 
 
-def qualities(session: Session, stored: Sequence[StoredAnswer], classes: Sequence[str]) -> dict[str, float]:
-    """Each worker's quality: F1 on gold where there is enough of it, else with all others; those with enough only."""
+def qualities(session: Session, stored: Sequence[StoredAnswer]) -> dict[str, float]:
+    """Each worker's quality: F1 on gold where there is enough of it, else with others; those with enough only."""
     gold = gold_records(session)
     answers = from_stored(a for a in stored if a.purpose == "task")
     shared: dict[Item, int] = {}
@@ -134,9 +134,7 @@ def qualities(session: Session, stored: Sequence[StoredAnswer], classes: Sequenc
     for answer in answers:
         compared[answer.worker_id] = compared.get(answer.worker_id, 0) + (shared[answer.item] > 1)
     found = {
-        worker: value
-        for worker, value in agreement(answers, classes).workers.items()
-        if compared.get(worker, 0) >= ENOUGH
+        worker: value for worker, value in agreement(answers).workers.items() if compared.get(worker, 0) >= ENOUGH
     }
     return found | {worker: record.f1 for worker, record in gold.items() if record.answers >= ENOUGH}
 

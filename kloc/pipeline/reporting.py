@@ -98,8 +98,7 @@ def answers_agreement(workspace: Workspace) -> Agreement | None:
     """How far workers agree with one another; ``None`` before the first answer."""
     with workspace.store.transaction() as session:
         answers = from_stored(crowd.answers(session, purpose="task"))
-    classes = {name for answer in answers for name in answer.classes}
-    return agreement(answers, classes) if answers else None
+    return agreement(answers) if answers else None
 
 
 def crowd_annotations(workspace: Workspace) -> dict[str, Annotation]:

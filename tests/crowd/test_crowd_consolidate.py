@@ -327,15 +327,24 @@ def test_bad_habits_are_refused() -> None:
 
 def test_agreement_by_hand() -> None:
     answers = [said("x", (10, 20), (40, 50)), said("y", (10, 20)), said("z", (11, 21))]
-    found = agreement(answers, ["a"])
+    found = agreement(answers)
     # x-y: 1 match of 2 + 1; x-z the same; y-z: 1 match of 1 + 1.
     assert found.pairs == 3
     assert found.pairwise_f1 == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
     assert found.matched_tiou == pytest.approx((1 + 9 / 11 + 9 / 11) / 3)
     assert found.start_spread == pytest.approx(2 / 3)
     assert found.end_spread == pytest.approx(2 / 3)
-    assert found.workers == pytest.approx({"x": 2 / 3, "y": 1.0, "z": 1.0})
+    # x agrees as much with either. Of y, w solves w = (2/3 * 2/3 + w * 1) / (2/3 + w), and z is its mirror.
+    w = (1 / 3 + (1 / 9 + 16 / 9) ** 0.5) / 2
+    assert found.workers == pytest.approx({"x": 2 / 3, "y": w, "z": w})
     assert "3 pairs of answers: F1@.5 0.778" in str(found)
+
+
+def test_one_bad_worker_of_three_does_not_cost_the_others_their_agreement() -> None:
+    found = agreement([said("x", (10, 20)), said("y", (10, 20)), said("bad", (40, 50))])
+    assert found.workers == pytest.approx({"bad": 0.0, "x": 1.0, "y": 1.0})
+    # Where nobody agrees with anybody nothing is known about anyone.
+    assert agreement([said("x", (10, 20)), said("y", (30, 40))]).workers == {}
 
 
 def slow_alpha(answers: list[WorkerAnswer], step: float) -> float:
@@ -354,16 +363,16 @@ def slow_alpha(answers: list[WorkerAnswer], step: float) -> float:
 
 def test_alpha_agrees_with_the_coincidence_matrix() -> None:
     answers = [said("x", (10, 20), (40, 50)), said("y", (10, 20)), said("z", (12, 23))]
-    assert agreement(answers, ["a"]).alpha == pytest.approx(slow_alpha(answers, 0.25), abs=1e-9)
-    assert agreement([said("x", (1, 9)), said("y", (1, 9))], ["a"]).alpha == pytest.approx(1)
+    assert agreement(answers).alpha == pytest.approx(slow_alpha(answers, 0.25), abs=1e-9)
+    assert agreement([said("x", (1, 9)), said("y", (1, 9))]).alpha == pytest.approx(1)
 
 
 def test_agreement_of_nothing_is_nothing() -> None:
-    nothing = agreement([said("x", (1, 2))], ["a"])
+    nothing = agreement([said("x", (1, 2))])
     assert (nothing.pairs, nothing.pairwise_f1, nothing.start_spread, nothing.alpha) == (0, None, None, None)
     assert nothing.workers == {}
     assert "F1@.5 -" in str(nothing)
-    both_none = agreement([said("x"), said("y")], ["a"])
+    both_none = agreement([said("x"), said("y")])
     assert (both_none.pairwise_f1, both_none.matched_tiou, both_none.alpha) == (1.0, None, None)
     assert both_none.workers == {"x": 1.0, "y": 1.0}
 

@@ -72,7 +72,7 @@ def test_a_crowd_is_better_than_one_worker_and_money_is_exact(make_campaign: Mak
     spammer = httpx.get(f"{campaign.url}/w/{crew[-1][1]}", headers={"Accept": "application/json"}).json()["worker_id"]
     assert names[crew[-1][1]] == "simulated-06"
     assert min(found.workers, key=lambda w: found.workers[w].sensitivity) == spammer
-    agreed = agreement(answers, ["jump"])
+    agreed = agreement(answers)
     assert min(agreed.workers, key=lambda w: agreed.workers[w]) == spammer
     with campaign.store.transaction() as session:
         hasty = session.scalars(select(AssignmentRow).where(AssignmentRow.worker_id == spammer))
