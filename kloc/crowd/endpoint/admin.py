@@ -72,9 +72,9 @@ def ensure_worker(
 ) -> str:
     """See to it that the worker ``name`` exists and that ``token`` opens their page; returns the worker id.
 
-    With ``replace`` it is the only one that does: a password and links given out before stop working. A worker whose access was
-    withdrawn gets it back. Raises :class:`UsageError` for a short token and :class:`CrowdError` for one that
-    belongs to somebody else.
+    With ``replace`` it is the only one that does: a password and links given out before stop working. A worker whose
+    access was withdrawn gets it back. Raises :class:`UsageError` for a short token and :class:`CrowdError` for one
+    that belongs to somebody else.
     """
     if len(token) < _MINIMUM_TOKEN or "/" in token:
         raise UsageError(f"the token for worker {name!r} must have at least {_MINIMUM_TOKEN} characters and no slash")

@@ -235,8 +235,9 @@ def _segment(value: Any) -> Segment | None:
         return None
     label = clean(value["label"])  # JSON can write what no answer of ours could carry: halves of characters
     start, end = _number(value.get("start")), _number(value.get("end"))
-    bad = not 0 < len(label) <= 200 or start is None or end is None or end <= start
-    return None if bad else Segment(label, start, end)
+    if not 0 < len(label) <= 200 or start is None or end is None or end <= start:
+        return None
+    return Segment(label, start, end)
 
 
 def _number(value: Any) -> float | None:

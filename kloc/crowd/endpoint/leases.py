@@ -167,8 +167,8 @@ def _require_place(session: Session, hit: Hit, now: float) -> None:
 
 
 def _require_hand(session: Session, worker: Worker, now: float) -> None:
-    mine = (Assignment.worker_id == worker.id, Assignment.status == ACCEPTED, Assignment.deadline > now)
-    if (session.scalar(select(func.count()).where(*mine)) or 0) >= MOST_HELD:
+    mine = select(func.count()).where(Assignment.worker_id == worker.id, hits.live(now))
+    if session.scalars(mine).one() >= MOST_HELD:
         raise Refusal(HTTPStatus.CONFLICT, HANDS_FULL)
 
 
