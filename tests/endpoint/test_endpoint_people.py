@@ -394,6 +394,17 @@ def test_reports_of_what_cannot_be_reported(endpoint: Endpoint) -> None:
     assert problem_reports(make_client(endpoint.url, ACCESS, SECRET)) == []
 
 
+@pytest.mark.parametrize("what", ["report", "draft"])
+def test_whoever_makes_ids_up_is_slowed_down_and_nobody_else(endpoint: Endpoint, what: str) -> None:
+    person = endpoint.person()
+    lease = person.take(endpoint.hit())
+    body = {"kind": "other", "text": ""}
+    made_up = (endpoint.http.post(f"{endpoint.url}/{what}/3MADEUP{number}", json=body) for number in range(200))
+    assert any(answer.status_code == 429 for answer in made_up)
+    own = endpoint.http.post(f"{endpoint.url}/{what}/{lease['assignment_id']}", json=body)
+    assert own.status_code in (200, 204)
+
+
 def test_reports_are_the_requesters_alone(endpoint: Endpoint) -> None:
     person = endpoint.person()
     tell(person, person.take(endpoint.hit())["assignment_id"], kind="other", text="private")

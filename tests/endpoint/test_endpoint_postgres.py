@@ -7,6 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from endpoint_kit import Endpoint, html_question
+from sqlalchemy import text
+
+from kloc.crowd.endpoint.database import Database, lock_account
 
 pytestmark = pytest.mark.postgres
 
@@ -64,3 +67,19 @@ def test_the_whole_life_of_a_hit(endpoint: Endpoint) -> None:
     assert "Thanks" in endpoint.http.get(f"{endpoint.url}/w/{people[0].token}").text
     mturk.delete_hit(HITId=hit_id)
     assert mturk.get_hit(HITId=hit_id)["HIT"]["HITStatus"] == "Disposed"
+
+
+def test_no_report_is_seen_before_one_with_a_smaller_id(endpoint: Endpoint) -> None:
+    """Whoever has read up to an id never asks for those before it again: one report is written at a time."""
+    lease = endpoint.person().take(endpoint.hit())
+    address = f"{endpoint.url}/report/{lease['assignment_id']}"
+    waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    database = Database(endpoint.settings.database_url)
+    with ThreadPoolExecutor(1) as pool, database.write() as session, database.read() as look:
+        lock_account(session)  # as another report that is not committed yet
+        report = pool.submit(endpoint.http.post, address, json={"kind": "other", "text": ""})
+        while not report.done() and not look.scalar(text(waits)):
+            look.rollback()
+        assert not report.done()
+    database.close()
+    assert report.result().status_code == 200

@@ -73,6 +73,14 @@ class Context:
             return request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
         return request.client.host if request.client else ""
 
+    def require_assignment(self, request: Request, assignment_id: str) -> None:
+        """Raise :class:`Refusal` (404) for an id that nobody was given; whoever makes up many is a stranger (429)."""
+        with self.database.read() as session:
+            known = session.scalar(select(Assignment.id).where(Assignment.id == assignment_id))
+        if known is None:
+            self.stranger_limit.take(self.caller(request))
+            raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
+
     def require_own_page(self, request: Request) -> None:
         """Refuse what another site's page sends. Nothing here rides on cookies; this wall stands all the same.
 

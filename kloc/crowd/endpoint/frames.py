@@ -137,6 +137,7 @@ async def _draft(context: Context, request: Request) -> Response:
     """``GET`` gives the JSON back as it was stored, 404 where there is none; ``PUT`` (or ``POST``) stores it."""
     assignment_id = request.path_params["assignment_id"]
     context.worker_limit.take(assignment_id)
+    await run_in_threadpool(context.require_assignment, request, assignment_id)
     if request.method in ("GET", "HEAD"):
         content = await run_in_threadpool(_stored_draft, context, assignment_id)
         return Response(content, headers={"Cache-Control": "no-store"}, media_type="application/json")

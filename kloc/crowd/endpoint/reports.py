@@ -21,6 +21,7 @@ from starlette.routing import Route
 from kloc.crowd.endpoint import hits, leases, pages, signature
 from kloc.crowd.endpoint.answers import clean
 from kloc.crowd.endpoint.context import Context
+from kloc.crowd.endpoint.database import lock_account
 from kloc.crowd.endpoint.faults import Refusal, SignatureError
 from kloc.crowd.endpoint.limits import body_of
 from kloc.crowd.endpoint.tables import RETURNED, Assignment, Hit, Report
@@ -65,15 +66,17 @@ async def _report(context: Context, request: Request) -> Response:
             HTTPStatus.BAD_REQUEST,
             f"A report is JSON with a kind ({', '.join(KINDS)}) and a text of at most {MAXIMUM_TEXT} characters.",
         )
-    await run_in_threadpool(_keep, context, request.path_params["assignment_id"], kind, clean(text))
+    assignment_id = request.path_params["assignment_id"]
+    await run_in_threadpool(context.require_assignment, request, assignment_id)
+    await run_in_threadpool(_keep, context, assignment_id, kind, clean(text))
     return pages.data({"status": "returned"})
 
 
 def _keep(context: Context, assignment_id: str, kind: str, text: str) -> None:
     with context.database.write() as session:
-        assignment = session.get(Assignment, assignment_id)
-        if assignment is None:
-            raise Refusal(HTTPStatus.NOT_FOUND, "There is no such assignment.")
+        # Ids must become visible in their order: whoever has read up to one never asks for those before it again.
+        lock_account(session)
+        assignment = session.get_one(Assignment, assignment_id)
         context.worker_limit.take(assignment.worker_id)
         hits.lock(session, assignment.hit_id)
         session.refresh(assignment)
