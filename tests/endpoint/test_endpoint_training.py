@@ -149,6 +149,19 @@ def test_what_a_person_judges_and_what_is_asked_for(endpoint: Endpoint) -> None:
     assert "Somebody reads it" in endpoint.http.get(lease["test_url"]).text
 
 
+def test_people_read_what_they_practise_and_programs_the_name(endpoint: Endpoint) -> None:
+    told = json.dumps({"media_key": "v", "classes": [{"name": "High jump"}, {"name": "<b>"}]}).replace("<", "\\u003c")
+    test = html_question(f'<script type="application/json" id="kloc-task">{told}</script>')
+    type_id, _ = training(endpoint, Test=test, Name="kloc 81dc0f short 9a66b2")
+    person = endpoint.person()
+    pages = [endpoint.http.get(f"{endpoint.url}/w/{person.token}").text]
+    pages.append(endpoint.http.get(begin(person, type_id).json()["test_url"]).text)
+    for page in pages:
+        assert "Practice: High jump, &lt;b&gt;</h" in page
+        assert "81dc0f" not in page
+    assert person.home()["qualifications"][0]["name"] == "kloc 81dc0f short 9a66b2"
+
+
 def test_a_test_has_an_end_and_an_owner(endpoint: Endpoint) -> None:
     type_id, _ = training(endpoint)
     person, other = endpoint.person(), endpoint.person()

@@ -31,6 +31,7 @@ State = Literal["open", "pending", "passed", "failed", "wait"]
 class Offer:
     """A qualification that open tasks ask for, as one worker stands to it.
 
+    name: the requester's, made to be found again; title: what people read.
     score: what they hold, or what their last try was worth; needed: the least that some open task asks for, None
     where it is not about a least value. retry_at: epoch seconds, in the state ``wait`` only. attempt_id: the test they
     are in the middle of. With ``has_test`` a start opens the test, without it is a request.
@@ -38,6 +39,7 @@ class Offer:
 
     type_id: str
     name: str
+    title: str
     description: str
     state: State
     score: int | None
@@ -87,6 +89,12 @@ def offered(session: Session, worker: Worker, now: float) -> list[Offer]:
         for kind, has_test in session.execute(query.order_by(QualificationType.created, QualificationType.id))
     ]
     return [offer for offer in offers if offer is not None]
+
+
+def title_of(kind: QualificationType) -> str:
+    """What people read: the classes to be practised where kloc's page says them, else the type's name."""
+    classes = (kind.facts or {}).get("classes")
+    return f"Practice: {', '.join(classes)}" if classes else kind.name
 
 
 def start_test(session: Session, type_id: str, worker: Worker, now: float) -> QualificationRequest:
@@ -186,6 +194,7 @@ def _offer(
     return Offer(
         type_id=kind.id,
         name=kind.name,
+        title=title_of(kind),
         description=kind.description,
         state=state,
         score=value if value is not None or last is None else last.score,

@@ -112,6 +112,7 @@ def _test(context: Context, request: Request, visit: Visit) -> Response:
         frame=origin_of(addresses["frame_url"]) if addresses["frame_url"] else "'none'",
         visit=visit,
         kind=kind,
+        title=qualifying.title_of(kind),
         offer=offer,
         attempt=attempt,
         seconds_left=max(_end(context, attempt) - now, 0),
