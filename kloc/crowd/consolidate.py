@@ -77,14 +77,17 @@ def consolidate(
     questions, marks = lay_out(ordered, classes, {name: i for i, name in enumerate(workers)})
     if settings.method == "median":
         c = plain(questions, marks, settings.tiou)
-        low, high = c.medians()
-        posterior = c.vote.sum(axis=1) / np.maximum((c.who >= 0).sum(axis=1), 1)
-        return Consolidated(_collect(ordered, questions, c, posterior, low, high, settings), {})
+        return Consolidated(_collect(ordered, questions, c, c.shares(), *c.medians(), settings), {})
     c = repaired(questions, marks, settings.tiou)
-    low, high = c.medians()
-    known = known_truth(questions, c, low, high, len(workers), gold or {})
-    found = presence(questions, c, low, high, known, settings)
-    low, high, scales = robust(c, found.posterior, len(workers), settings)
+    known = known_truth(questions, c, len(workers), gold or {})
+    found = presence(questions, c, known, settings)
+    posterior = found.posterior
+    if not found.credible:
+        # What was learned is reported, but nothing is repaired or judged by it.
+        c = plain(questions, marks, settings.tiou)
+        truth = known_truth(questions, c, len(workers), gold or {}).truth
+        posterior = np.where(np.isnan(truth), c.shares(), truth)
+    low, high, scales = robust(c, posterior, len(workers), settings)
     counts = dict.fromkeys(workers, 0)
     for answer in ordered:
         counts[answer.worker_id] += 1
@@ -93,7 +96,7 @@ def consolidate(
         name: Reliability(sensitivity, false_alarm, scale, counts[name])
         for name, (sensitivity, false_alarm, scale) in zip(workers, learned.T.tolist(), strict=True)
     }
-    return Consolidated(_collect(ordered, questions, c, found.posterior, low, high, settings), reliability)
+    return Consolidated(_collect(ordered, questions, c, posterior, low, high, settings), reliability)
 
 
 def _place(answer: WorkerAnswer) -> tuple[str, float, float, str, str]:

@@ -61,7 +61,7 @@ def robust(
     sides = [(side, np.isfinite(side)) for side in (c.low, c.high)]
     medians = c.medians()
     units = unit(*medians)[:, None]
-    scale = np.full(n_workers, np.sqrt(settings.scale[0] / settings.scale[1]))
+    scale = np.full(n_workers, settings.scale[0])
     habit = np.zeros((2, n_workers))
     means = list(medians)
 
@@ -82,7 +82,7 @@ def robust(
             variance = 1 / np.maximum((pull * units**2).sum(axis=1), 1e-12)
             squares += total(belief * (trust * (off - habit[number][who]) ** 2 + variance[:, None]))
             counts += total(belief)
-        pooled = (settings.scale[0] + squares.sum()) / (settings.scale[1] + counts.sum())
+        pooled = (settings.scale[0] ** 2 * settings.scale[1] + squares.sum()) / (settings.scale[1] + counts.sum())
         scale = np.sqrt((settings.own_weight * pooled + squares) / (settings.own_weight + counts))
         scale = np.maximum(scale, LEAST_SCALE)
     low, high = (_between(mean, side, given) for mean, (side, given) in zip(means, sides, strict=True))

@@ -35,6 +35,10 @@ class Candidates:
         """Who marked both boundaries."""
         return np.isfinite(self.low) & np.isfinite(self.high)
 
+    def shares(self) -> Floats:
+        """Share of those who were asked that marked it, ``(N,)``."""
+        return np.asarray(self.vote.sum(axis=1) / np.maximum((self.who >= 0).sum(axis=1), 1))
+
     def medians(self) -> tuple[Floats, Floats]:
         """Starts and ends ``(N,)`` by those who marked both: so each start lies before its end."""
         return middle(self.low, self.whole), middle(self.high, self.whole)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from kloc.crowd.consolidation.candidates import Candidates
-from kloc.crowd.consolidation.marks import Floats, Questions
+from kloc.crowd.consolidation.marks import Questions
 from kloc.crowd.consolidation.presence import Known
 from kloc.records import Annotation, Instance, Item
 
@@ -18,12 +18,11 @@ SAME_TIOU = 0.5
 def known_truth(
     questions: Questions,
     c: Candidates,
-    low: Floats,
-    high: Floats,
     n_workers: int,
     gold: Mapping[Item, Annotation],
 ) -> Known:
-    """What ``gold`` says of the candidates at ``low`` to ``high``; one of them at most shows each gold instance."""
+    """What ``gold`` says of the candidates; one of them at most shows each gold instance."""
+    low, high = c.medians()
     truth, overlooked = np.full(len(c), np.nan), np.zeros(n_workers)
     covered = np.zeros(len(questions.keys))
     first = np.searchsorted(c.question, np.arange(len(covered) + 1))

@@ -28,6 +28,8 @@ RIVAL_SHARE = 0.3
 LEAST_SHARE = 0.05
 #: What the log odds of independent workers are worth.
 EVIDENCE = 0.75
+#: At least this share of the workers marks more than half of what is there in a crowd that is believed.
+CREDIBLE = 0.25
 #: Evidence beyond these log odds adds nothing.
 SURE = 30.0
 
@@ -40,6 +42,15 @@ class Presence:
     sensitivity: Floats
     false_alarms: Floats
 
+    @property
+    def credible(self) -> bool:
+        """Whether enough workers mark more than half of what is there.
+
+        Where hardly anybody does, the crowd cannot be told from one that marks at random, whose chance meetings pass
+        for instances that most overlook.
+        """
+        return bool(len(self.sensitivity) and np.quantile(self.sensitivity, 1 - CREDIBLE) > 0.5)
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -51,14 +62,13 @@ class Known:
     overlooked: Floats
 
 
-def presence(
-    questions: Questions, c: Candidates, low: Floats, high: Floats, known: Known, settings: ConsolidationSettings
-) -> Presence:
-    """Posteriors of the candidates at ``low`` to ``high`` (seconds, ``(N,)``).
+def presence(questions: Questions, c: Candidates, known: Known, settings: ConsolidationSettings) -> Presence:
+    """What is to be believed of candidates and workers.
 
     A question that one worker alone answered says nothing about anybody: reliability learns from the others, and
     from gold. Instances that nobody marked are counted as often as they must be expected.
     """
+    low, high = c.medians()
     n_workers, n_questions = len(known.overlooked), len(questions.keys)
     asked = questions.asked >= 0
     telling = np.where(asked.sum(axis=1) > 1, 1.0, known.questions)
@@ -79,8 +89,9 @@ def presence(
     fixed = ~np.isnan(known.truth)
     # At first a share of the votes, as if one more worker had marked it and one more had not.
     posterior = np.where(fixed, known.truth, (vote.sum(axis=1) + 1) / (asked.sum(axis=1)[c.question] + 2))
-    sensitivity = np.full(n_workers, settings.sensitivity[0] / settings.sensitivity[1])
-    false_alarms = np.full(n_workers, settings.false_alarms[0] / settings.false_alarms[1])
+    marks = vote.sum() / max(asked.sum(), 1)
+    usual = (settings.false_alarms[0] * marks, settings.false_alarms[1])
+    sensitivity, false_alarms = np.full(n_workers, settings.sensitivity[0]), np.full(n_workers, usual[0])
     rate = 0.5
     for _ in range(settings.iterations):
         p = posterior[:, None]
@@ -89,7 +100,7 @@ def presence(
         hits, real = of_candidates(p * vote), of_candidates(p * heard) + of_questions(unseen) + known.overlooked
         alarms = of_candidates((1 - p) * vote)
         sensitivity = _shrunk(hits, real, settings.sensitivity, settings.own_weight)
-        false_alarms = _shrunk(alarms, answered, settings.false_alarms, settings.own_weight)
+        false_alarms = _shrunk(alarms, answered, usual, settings.own_weight)
         rate = (1 + posterior.sum() + unseen.sum()) / (2 + n_questions)
         s, f = sensitivity[who], np.clip(false_alarms[who] * share, 1e-6, 0.9)
         evidence = np.where(vote, np.log(s / f), np.log((1 - s) / (1 - f)))
@@ -101,8 +112,8 @@ def presence(
 
 
 def _shrunk(hits: Floats, tries: Floats, prior: tuple[float, float], own_weight: float) -> Floats:
-    """Each worker's rate, drawn to that of all workers together, and that to ``prior`` (hits, tries)."""
-    mean = (prior[0] + hits.sum()) / (prior[1] + tries.sum())
+    """Each worker's rate, drawn to that of all workers together, and that to ``prior`` (rate, worth so many tries)."""
+    mean = (prior[0] * prior[1] + hits.sum()) / (prior[1] + tries.sum())
     return np.asarray((own_weight * mean + hits) / (own_weight + tries))
 
 

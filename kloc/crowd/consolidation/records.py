@@ -23,12 +23,12 @@ class WorkerAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ConsolidationSettings:
-    """How answers become one. What is known before any answer is a guess ``(a, b)`` of the mean worker, ``a / b`` on
-    average and worth ``b`` observations; the answers of all workers together soon outweigh it.
+    """How answers become one. What is known of the mean worker before any answer is a guess, and what it is worth in
+    observations; the answers of all workers together soon outweigh it.
 
-    sensitivity: instances that a worker marks, of those that are there.
-    false_alarms: segments per question (item and class) that a worker marks where nothing is.
-    scale: squared boundary errors in squared units of :func:`kloc.crowd.consolidation.boundaries.unit`.
+    sensitivity: share of the instances that are there which a worker marks; worth so many instances.
+    false_alarms: share of all marks that show nothing; worth so many questions (an item and a class).
+    scale: boundary error in units of :func:`kloc.crowd.consolidation.boundaries.unit`; worth so many boundaries.
     own_weight: so many observations of one worker say as much about them as all the others do.
     tails: degrees of freedom of Student's t for boundary errors: the fewer, the less a wild boundary pulls.
     tiou: segments of one occurrence overlap by this much on average. keep: confidence above which a candidate is kept.
@@ -40,9 +40,9 @@ class ConsolidationSettings:
     iterations: int = 20
     keep: float = 0.5
     provisional: tuple[float, float] = (0.2, 0.8)
-    sensitivity: tuple[float, float] = (6.0, 8.0)
-    false_alarms: tuple[float, float] = (3.0, 20.0)
-    scale: tuple[float, float] = (5.0, 20.0)
+    sensitivity: tuple[float, float] = (0.75, 8.0)
+    false_alarms: tuple[float, float] = (0.25, 20.0)
+    scale: tuple[float, float] = (0.5, 20.0)
     own_weight: float = 4.0
     tails: float = 4.0
 
