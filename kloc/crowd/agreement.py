@@ -49,8 +49,8 @@ class Agreement:
     pairwise_f1: mean over pairs of answers to one item. matched_tiou: mean over their matched segments.
     start_spread, end_spread: mean absolute difference between matched boundaries.
     alpha: Krippendorff's alpha of "the class is under way", nominal, over continuous time (1 perfect, 0 chance).
-    workers: per worker the mean F1 with each other worker on the same item, others weighing as much as they agree
-    themselves; who shared items only with workers that agree with nobody has no figure.
+    workers: per worker the mean F1 with each other worker on the same item, others weighing the more the
+    more they agree themselves; who shared items only with workers that agree with nobody has no figure.
     """
 
     pairs: int
@@ -135,8 +135,8 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _workers(pairs: Sequence[_Pair]) -> dict[str, float]:
-    """Each worker's mean F1 with the others, an other counting as much as that one agrees in turn: the fixed point
-    of these weights, from equal ones. Among three of whom one is bad, the two who agree hardly count the third."""
+    """Each worker's mean F1 with the others, an other counting as the square of that one's own figure: the fixed
+    point, from equal weights. Among three of whom one is bad, the two who agree hardly count the third."""
     names = sorted({worker for pair in pairs for worker in (pair.first, pair.second)})
     place = {worker: k for k, worker in enumerate(names)}
     one, two = (
@@ -144,12 +144,13 @@ def _workers(pairs: Sequence[_Pair]) -> dict[str, float]:
     )
     mine, theirs = np.concatenate([one, two]), np.concatenate([two, one])
     f1 = np.tile([pair.found.f1 for pair in pairs], 2)
-    weights = np.ones(len(names))
+    figures = np.ones(len(names))
     for _ in range(_ROUNDS):
-        counted = np.bincount(mine, weights[theirs], len(names))
-        agreed = np.bincount(mine, weights[theirs] * f1, len(names))
-        weights = np.divide(agreed, counted, out=np.zeros(len(names)), where=counted > 0)
-    return {worker: float(weights[k]) for worker, k in place.items() if counted[k] > 0}
+        weights = figures[theirs] ** 2
+        counted = np.bincount(mine, weights, len(names))
+        agreed = np.bincount(mine, weights * f1, len(names))
+        figures = np.divide(agreed, counted, out=np.zeros(len(names)), where=counted > 0)
+    return {worker: float(figures[k]) for worker, k in place.items() if counted[k] > 0}
 
 
 def _alpha(by_item: Mapping[Item, Sequence[WorkerAnswer]]) -> float | None:
