@@ -259,6 +259,26 @@ def test_home_and_preview_tell_what_a_task_is_worth(endpoint: Endpoint) -> None:
     assert (told["classes"], told["duration"], told["expected_minutes"]) == (["High jump"], 75.0, 3.0)
 
 
+def test_who_holds_tasks_is_led_back_to_the_most_urgent_one(endpoint: Endpoint) -> None:
+    person = endpoint.person()
+    first = person.take(endpoint.hit(Question=kloc_question()))["assignment_id"]
+    endpoint.clock.ahead += 60
+    person.take(endpoint.hit(Question=kloc_question(duration=30.0), RequesterAnnotation="another"))
+    endpoint.hit(Question=kloc_question(), RequesterAnnotation="a third")
+    home = f"{endpoint.url}/w/{person.token}"
+    page = endpoint.http.get(home)
+    text = seen(page)
+    assert f'<a class="button big" href="{home}/task/{first}">Go on with your open task</a>' in page.text
+    assert "Start the next task" not in text
+    # What is held differs in what the cards say.
+    assert re.findall(r"video of (\S+) · taken .*? · (\d+ min) left", text) == [("1:15", "9 min"), ("0:30", "10 min")]
+    back = endpoint.http.post(f"{home}/next", follow_redirects=False)
+    assert (back.status_code, back.headers["location"]) == (303, f"{home}/task/{first}")
+    assert len(person.home()["in_progress"]) == 2
+    # A program is given another one.
+    assert endpoint.http.post(f"{home}/next", headers=JSON).json()["assignment_id"] != first
+
+
 def test_the_books_add_up(endpoint: Endpoint) -> None:
     person = endpoint.person()
     works = [person.work(endpoint.hit(AutoApprovalDelayInSeconds=10**6, RequesterAnnotation=str(n))) for n in range(4)]

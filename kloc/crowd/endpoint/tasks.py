@@ -43,7 +43,8 @@ PREVIEW_SECONDS = 1800
 
 @dataclass(frozen=True)
 class Task:
-    """One task in a list. reward: cents. seconds: the time limit. when: epoch seconds of handing in."""
+    """One task in a list. reward: cents. seconds: the time limit. taken, when: epoch seconds of
+    taking it up and of handing in."""
 
     hit_id: str
     title: str
@@ -59,6 +60,7 @@ class Task:
     assignment_id: str = ""
     status: str = ""
     expires_at: float = 0.0
+    taken: float = 0.0
     when: float = 0.0
     feedback: str = ""
     bonus: int = 0
@@ -260,6 +262,7 @@ _OWN = (
         Assignment.reward,
         Assignment.status,
         Assignment.deadline,
+        Assignment.accept_time,
         Assignment.submit_time,
         Assignment.feedback,
         Hit.id,
@@ -286,11 +289,12 @@ def _mine(session: Session, query: Any) -> list[Task]:
             assignment_id=assignment_id,
             status=status,
             expires_at=deadline,
+            taken=accepted,
             when=submitted or 0.0,
             feedback=feedback or "",
             bonus=bonuses.get(assignment_id, 0),
         )
-        for assignment_id, reward, status, deadline, submitted, feedback, hit_id, facts, kind in rows
+        for assignment_id, reward, status, deadline, accepted, submitted, feedback, hit_id, facts, kind in rows
     ]
 
 

@@ -179,7 +179,16 @@ def _accept(context: Context, request: Request, visit: Visit) -> Response:
 
 
 def _next(context: Context, request: Request, visit: Visit) -> Response:
-    """Accept whatever comes first; a place that somebody else takes meanwhile is passed over."""
+    """Accept whatever comes first; a place that somebody else takes meanwhile is passed over.
+
+    A person who holds a task is led back to it: open tasks would pile up otherwise. A program is given another.
+    """
+    if not wants_json(request):
+        with context.database.read() as session:
+            held = tasks.in_progress(session, visit.worker, context.now())
+        if held:
+            address = f"{visit.home}/task/{held[0].assignment_id}"
+            return RedirectResponse(address, HTTPStatus.SEE_OTHER, pages.HEADERS)
     tried: set[str] = set()
     while found := _untried(context, visit.worker, tried):
         for hit_id in found:
