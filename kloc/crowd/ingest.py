@@ -7,7 +7,6 @@ carried out, a ledger entry is named after its assignment, and what a HIT lacks 
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kloc.crowd import money, verdicts
-from kloc.crowd.answers import is_report, parse
+from kloc.crowd.answers import is_report, parse, storable
 from kloc.crowd.client import RefusedError, call, pages
 from kloc.crowd.extend import BULK, add_places, is_settled, settle
 from kloc.crowd.policy import GoldRecord, Policy, gold_records
 from kloc.errors import CrowdError
-from kloc.store.crowd import OPEN_STATES, assignments_of, hits, lock_ledger
+from kloc.store.crowd import OPEN_STATES, answers_possible, assignments_of, hits, known_workers, lock_ledger
 from kloc.store.database import Store
 from kloc.store.tables import AssignmentRow, HitRow, ReportRow, RoundRow
 
@@ -247,7 +246,10 @@ def usable(row: AssignmentRow) -> bool:
 
 
 def _replace(run: _Run, token: str) -> bool:
-    """Ask for one more answer for each that cannot be used, within the cap; whether the HIT has grown."""
+    """Ask for one more answer for each that cannot be used, within the cap; whether the HIT has grown.
+
+    As far as somebody is known who can be asked: a crew of three must not wait for a fourth.
+    """
     with run.store.transaction() as session:
         lock_ledger(session)
         row = session.get_one(HitRow, token)
@@ -260,7 +262,11 @@ def _replace(run: _Run, token: str) -> bool:
         # Never more than as many again: a task that nobody can answer must not go on for ever.
         total = row.wanted + min(lost, row.wanted)
         total = min(total, BULK - 1) if row.max_assignments < BULK else total
-        before = row.max_assignments
+        before, possible = row.max_assignments, answers_possible(session, token, known_workers(session))
+        if len(kept) == before == possible < total:
+            why = f"{lost} of {len(kept)} answers cannot be used, and nobody else is known to ask; "
+            run.short.append((row.video_id, f"{why}`kloc crowd extend --video {row.video_id}` asks others"))
+        total = min(total, possible)
         try:
             with session.begin_nested():
                 grown = add_places(session, row, total, cap_mills=run.settings.cap_mills, now=run.now())
@@ -270,11 +276,6 @@ def _replace(run: _Run, token: str) -> bool:
         if grown:
             run.replaced.append((row.video_id, total - before))
         return grown
-
-
-def storable(raw: str) -> str:
-    """``raw`` as both databases can keep it: NUL and lone surrogates become visible escapes, all else stays."""
-    return re.sub("[\x00\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", raw)
 
 
 def _seconds(value: datetime | None) -> float | None:

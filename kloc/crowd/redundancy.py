@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from kloc.crowd.consolidate import Consolidated, ConsolidatedItem
 from kloc.crowd.extend import add_places
 from kloc.errors import CrowdError
 from kloc.records import Item
-from kloc.store.crowd import assignments_of, lock_ledger
-from kloc.store.tables import AssignmentRow, HitRow
+from kloc.store.crowd import answers_possible, assignments_of, known_workers, lock_ledger
+from kloc.store.tables import HitRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +39,16 @@ def ask_for_more(
     """Write down one more answer for every HIT whose outcome is provisional, the most doubtful first.
 
     most: so many extra answers per HIT at most. cap_mills: what the campaign may cost; without one only what costs
-    nothing is asked for: nobody shall be surprised by a price. A HIT that everybody known has answered is left alone.
+    nothing is asked for: nobody shall be surprised by a price. A HIT that everybody known has answered or reported is
+    left alone.
     """
     lock_ledger(session)
-    workers = session.scalar(select(func.count(func.distinct(AssignmentRow.worker_id)))) or 0
     doubtful = [row for row in rows if _provisional(found, row) and row.extra < most and row.stopped_at is None]
     doubtful = [row for row in doubtful if cap_mills is not None or row.cost_mills == 0]
-    doubtful = [row for row in doubtful if len(assignments_of(session, row.token)) < workers]
+    known = known_workers(session)
+    doubtful = [
+        row for row in doubtful if len(assignments_of(session, row.token)) < answers_possible(session, row.token, known)
+    ]
     asked: list[str] = []
     refused: list[str] = []
     for row in sorted(doubtful, key=lambda row: (-_doubt(found.items[_item(row)]), row.video_id, row.start)):

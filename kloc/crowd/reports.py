@@ -12,9 +12,9 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from kloc.crowd import money
+from kloc.crowd.answers import storable
 from kloc.crowd.client import problem_reports
 from kloc.crowd.extend import pause
-from kloc.crowd.ingest import storable
 from kloc.crowd.publish import place
 from kloc.store import meta
 from kloc.store.crowd import OPEN_STATES

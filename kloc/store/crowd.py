@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from kloc.records import Annotation, Item
 from kloc.store import revisions
-from kloc.store.tables import AssignmentRow, GuidelineRow, HitRow, LedgerRow
+from kloc.store.tables import AssignmentRow, GuidelineRow, HitRow, LedgerRow, ReportRow
 
 #: States in which a HIT can still bring answers.
 OPEN_STATES = ("created", "expired")
@@ -85,6 +85,21 @@ def assignments_of(session: Session, token: str) -> list[AssignmentRow]:
     """Everything workers handed in for one HIT, parsed or not, by id."""
     query = select(AssignmentRow).where(AssignmentRow.token == token).order_by(AssignmentRow.assignment_id)
     return list(session.scalars(query))
+
+
+def known_workers(session: Session) -> set[str]:
+    """Everybody who has handed in something."""
+    return set(session.scalars(select(AssignmentRow.worker_id).distinct()))
+
+
+def answers_possible(session: Session, token: str, known: Set[str]) -> int:
+    """How many answers one HIT can have: of those who gave one and of every other ``known`` worker.
+
+    Whoever reported a HIT is not offered it again.
+    """
+    given = set(session.scalars(select(AssignmentRow.worker_id).where(AssignmentRow.token == token)))
+    reporters = set(session.scalars(select(ReportRow.worker_id).where(ReportRow.token == token)))
+    return len(given | (known - reporters))
 
 
 def parsed_counts(session: Session) -> dict[str, int]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import httpx
+from sqlalchemy import select
 
 from kloc.crowd.endpoint.admin import ensure_worker
 from kloc.crowd.endpoint.settings import EndpointSettings
+from kloc.crowd.ingest import ingest
 from kloc.crowd.plan import PublishItem, PublishSettings
+from kloc.crowd.publish import publish
 from kloc.crowd.simulate import SimulatedWorker
 from kloc.records import Annotation, Instance, Item
 from kloc.seeds import generator
 from kloc.store.database import Store
-from kloc.store.tables import VideoRow
+from kloc.store.tables import HitRow, VideoRow
 
 if TYPE_CHECKING:
     from mypy_boto3_mturk import MTurkClient
@@ -40,6 +45,25 @@ class Campaign:
         for worker, token in zip(crew, tokens, strict=True):
             ensure_worker(self.endpoint.database_url, worker.name, token, seed=0)
         return list(zip(crew, tokens, strict=True))
+
+    def introduce(self, crew: list[tuple[SimulatedWorker, str]]) -> None:
+        """Let kloc know these workers: each answers a task of another round, for nothing."""
+        other = [replace(self.items[0], round=9)]
+        publish(
+            self.store,
+            self.client,
+            other,
+            self.settings(assignments=len(crew), reward_mills=0),
+            max_spend_mills=None,
+        )
+        with self.store.transaction() as session:
+            hit = session.scalars(select(HitRow.hit_id).where(HitRow.round == 9)).one()
+        headers = {"Accept": "application/json"}
+        for _, token in crew:
+            lease = httpx.post(f"{self.url}/w/{token}/accept/{hit}", headers=headers).raise_for_status().json()
+            form = {"assignmentId": lease["assignment_id"], "answer": '{"version":1,"segments":[],"none":true}'}
+            httpx.post(f"{self.url}/mturk/externalSubmit", data=form, headers=headers).raise_for_status()
+        ingest(self.store, self.client, rounds=[9])
 
 
 def publish_settings(**changes: Any) -> PublishSettings:

@@ -23,7 +23,7 @@ from kloc.crowd.simulate import SimulatedWorker, work
 from kloc.errors import CrowdError, UsageError
 from kloc.store import crowd as queries
 from kloc.store import revisions, videos
-from kloc.store.tables import AssignmentRow, HitRow, LedgerRow
+from kloc.store.tables import AssignmentRow, HitRow, LedgerRow, ReportRow
 
 Make = Callable[..., Any]
 JSON = {"Accept": "application/json"}
@@ -295,6 +295,29 @@ def test_only_what_is_in_doubt_gets_one_more_answer_within_the_cap(make_campaign
     settle(campaign.store, campaign.client, chosen.token)
     assert at_endpoint(campaign, chosen)["MaxAssignments"] == 3
     assert len(ask(campaign).tokens) == 1  # the other one; this one has had its extra answer
+
+
+def test_a_crew_of_three_does_not_wait_for_a_fourth(make_campaign: Make) -> None:
+    campaign, crew = published(make_campaign, 1, crew=4)
+    row = rows(campaign)[0]
+    for (_, token), answer in zip(crew, ["rubbish", marks((1, 3)), marks((1, 3))], strict=False):
+        hand_in(campaign, lease(campaign, token, row.hit_id)["assignment_id"], answer)
+    told = ingest(campaign.store, campaign.client, settings=IngestSettings(cap_mills=1000))
+    assert (told.replaced, told.complete) == ((), (row.token,))
+    why = "1 of 3 answers cannot be used, and nobody else is known to ask; `kloc crowd extend --video video-000` asks"
+    assert told.short == (("video-000", f"{why} others"),)
+    # Another worker becomes known, but has reported the task: it is not offered to them again.
+    campaign.introduce(crew[3:])
+    given = {one.worker_id for one in answers(campaign) if one.token == row.token}
+    with campaign.store.transaction() as session:
+        (other,) = queries.known_workers(session) - given
+        session.add(ReportRow(id=1, token=row.token, worker_id=other, kind="other", text="", at=1.0))
+    assert ingest(campaign.store, campaign.client, settings=IngestSettings(cap_mills=1000)).replaced == ()
+    with campaign.store.transaction() as session:
+        session.delete(session.get_one(ReportRow, (1, row.token)))
+    assert ingest(campaign.store, campaign.client, settings=IngestSettings(cap_mills=1000)).replaced == (
+        ("video-000", 1),
+    )
 
 
 # -- verdicts and bonuses ---------------------------------------------------------------------------------------------
