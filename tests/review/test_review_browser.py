@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,10 @@ def test_a_review_from_the_first_look_to_saved_and_taken_back(tab: Any, campaign
     assert "Times are like" in tab.locator("#toast").inner_text()
     assert times(tab)[0] == pytest.approx((2.2, 4.321))
     # So is one on the wrong side, or outside the video.
-    for wrong, why in (("1", "A segment starts before it ends. It stays as it was."), ("99", "The video runs from 0:00.00")):
+    for wrong, why in (
+        ("1", "A segment starts before it ends. It stays as it was."),
+        ("99", "The video runs from 0:00.00"),
+    ):
         tab.locator("[data-field='0-end']").fill(wrong)
         press(tab, "Enter")
         assert why in tab.locator("#toast").inner_text()
@@ -295,6 +299,12 @@ def test_it_fits_a_laptop_and_bars_nobody(tab: Any, campaign: Any, page_of: Any,
     found = Axe().run(tab)
     assert found.violations_count == 0, found.generate_report()
     shot(tab, f"help-{scheme}")
+    # Every chip beside a video says what it means, under the pointer and in the help.
+    chips = tab.locator("#list .chip")
+    told = {re.sub(r"^\d+ ", "", chip.inner_text()): chip.get_attribute("title") for chip in chips.all()}
+    legend = dict(zip(*(tab.locator(f"#legend {tag}").all_inner_texts() for tag in ("dt", "dd")), strict=True))
+    assert {"unreadable", "low agreement"} <= told.keys()
+    assert told.items() <= legend.items()
 
 
 def test_every_control_is_reached_by_the_tab_key(tab: Any, campaign: Any, page_of: Any) -> None:

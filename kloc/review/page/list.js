@@ -2,6 +2,7 @@
 
 import { $, ask, el, percent } from "./base.js";
 import { state, unsaved } from "./edit.js";
+import { CHIPS } from "./words.js";
 
 const SHOWN = 300;
 let items = [];
@@ -38,12 +39,14 @@ export async function refresh(sort = false) {
   return said;
 }
 
+const chip = (text, kind = "") => el("span", { class: `chip ${kind}`.trim(), title: CHIPS[text.replace(/^\d+ /, "")] }, text);
+
 function line(item) {
   const on = state.item !== null && state.item.key === item.key;
   const chips = [
-    ...(unsaved(item.key) ? [el("span", { class: "chip warn" }, "not saved")] : []),
-    ...(item.source === "review" ? [el("span", { class: "chip good" }, "reviewed")] : []),
-    ...item.doubts.map((d) => el("span", { class: "chip" }, d)),
+    ...(unsaved(item.key) ? [chip("not saved", "warn")] : []),
+    ...(item.source === "review" ? [chip("reviewed", "good")] : []),
+    ...item.doubts.map((doubt) => chip(doubt)),
   ];
   const facts = [
     `${item.answers} answer${item.answers === 1 ? "" : "s"}`,

@@ -6,6 +6,7 @@ import * as list from "./list.js";
 import * as player from "./player.js";
 import { drawSide, onDone, takeOver } from "./side.js";
 import * as timeline from "./timeline.js";
+import { CHIPS } from "./words.js";
 
 const { state } = work;
 // How often the server is asked for news, and how many times longer than its answer took that is at least.
@@ -172,6 +173,7 @@ const KEYS = [
   ["/", "Find a video"], ["R", "Sort the list anew"], ["Esc", "Nothing chosen"],
 ];
 $("keys").replaceChildren(...KEYS.map(([key, what]) => el("div", {}, el("dt", {}, el("kbd", {}, key)), el("dd", {}, what))));
+$("legend").replaceChildren(...Object.entries(CHIPS).flatMap(([name, means]) => [el("dt", {}, name), el("dd", {}, means)]));
 
 const ACTIONS = {
   n: () => neighbour(1), p: () => neighbour(-1), " ": player.playPause,

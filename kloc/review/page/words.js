@@ -8,6 +8,16 @@ export const SIGNS = {
   "whole-video": "marks the whole video",
   unwatched: "did not watch it",
 };
+// The chips beside a video, without their numbers.
+export const CHIPS = {
+  "not saved": "You changed this video and have not saved it.",
+  reviewed: "You reviewed it; your version counts.",
+  reported: "Workers reported a problem with it.",
+  unreadable: "Answers that cannot be read; they count for nothing.",
+  provisional: "The answers leave something in doubt; one more would help.",
+  "low agreement": "Its workers hardly agree: pairs of them match in less than half.",
+  "with signs": "Answers that look careless: hasty, with little watched, or the whole video marked.",
+};
 export const KINDS = {
   "in an answer": "in an answer", "does-not-play": "does not play", disturbing: "disturbing", "wrong-class": "wrong class", other: "something else",
 };
