@@ -2,8 +2,9 @@
 
 Always over *all* answers of the campaign, in a canonical order: the same answers give the same result, in whatever
 order they came in. Two methods: ``"em"`` undoes splits and merges, learns each worker's reliability and judges by it;
-``"median"`` is the plain cluster median with a majority of the votes. Nothing is fitted to anything but the answers;
-how each step works, and why, stands in :mod:`kloc.crowd.consolidation`.
+``"median"`` is the plain cluster median with a majority of the votes. Workers are learned from the answers alone; the
+few constants were chosen on development seeds of :mod:`kloc.crowd.simulate`. How each step works, and why, stands in
+:mod:`kloc.crowd.consolidation`.
 """
 
 from __future__ import annotations
