@@ -168,7 +168,8 @@ class CrowdConfig(_Section):
     approve: Literal["readable", "quality", "manual"] = Field(
         "readable",
         description='"readable" pays every answer that can be read; "quality" does too, but turns down proven spam; '
-        '"manual" leaves everything to you (`kloc review`).',
+        '"manual" leaves everything to you (`kloc review`). kloc never decides on what cannot be read; what you do not '
+        "decide on, the endpoint approves and pays after auto_approve_days.",
     )
     grace_hours: float = Field(
         0.0, ge=0, le=672, description="Nothing is approved or rejected by kloc sooner after it was handed in."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from kloc.crowd import money
@@ -30,7 +31,7 @@ def status(workspace: Workspace) -> Summary:
         ledger = money.balance(session)
         unreadable = crowd.problems(session)
         reports = reported(session)
-        waiting = crowd.undecided(session)
+        waiting, first = crowd.undecided(session)
         paused = sum(hit.paused_left is not None for hit in crowd.hits(session))
         bank = meta.get(session, BANK)
         evaluations = artefacts.of_stage(session, "evaluate")
@@ -66,6 +67,9 @@ def status(workspace: Workspace) -> Summary:
         facts["paused"] = f"{paused} tasks; kloc crowd resume"
     if waiting:
         facts["answers"] = f"{waiting} not decided on yet: kloc ingest, kloc review"
+    if waiting and first is not None:
+        due = datetime.fromtimestamp(first + 86_400 * workspace.settings.crowd.auto_approve_days)
+        facts["answers"] += f"; the endpoint approves the first by itself on {due:%Y-%m-%d %H:%M}"
     if ledger.reserved:
         cap = spend_cap(workspace)
         facts["money"] = str(ledger) + (f"; cap {money.dollars(cap)}" if cap is not None else "")

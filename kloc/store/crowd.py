@@ -120,10 +120,11 @@ def counted_in(session: Session, rounds: Collection[int]) -> list[int]:
     return [sum(counts.values()), counts.get("Rejected", 0)]
 
 
-def undecided(session: Session) -> int:
-    """How many answers are handed in and neither approved nor rejected."""
-    query = select(func.count()).select_from(AssignmentRow).where(AssignmentRow.status == "Submitted")
-    return int(session.scalar(query) or 0)
+def undecided(session: Session) -> tuple[int, float | None]:
+    """How many answers are neither approved nor rejected, and when the first of them was handed in (Unix s)."""
+    query = select(func.count(), func.min(AssignmentRow.submitted_at)).where(AssignmentRow.status == "Submitted")
+    count, first = session.execute(query).one()
+    return int(count), first
 
 
 def problems(session: Session) -> list[tuple[str, str, str]]:
