@@ -132,7 +132,7 @@ def practise(walk: Walk, tab: Any, marks: tuple[tuple[float, float], ...], *, lo
         for moment in (start, end):
             tab.mouse.click(*annotator.place(frame, moment, duration_of(frame), "#ruler"))
             annotator.press(tab, "a")
-    frame.locator("#submit").click()
+    annotator.hand_in(frame)
     frame.locator("#result").wait_for(state="visible")
     verdict = "Passed" if marks == GOLD else "Not yet"
     expect(frame.locator("#result-title").inner_text() == verdict, f"practice was not judged as {verdict!r}")
@@ -180,7 +180,7 @@ def segments(walk: Walk, video: str) -> list[tuple[int, int]]:
 
 
 def submit(walk: Walk, tab: Any, frame: Any, name: str, video: str, found: list[tuple[int, int]]) -> None:
-    frame.locator("#submit").click()
+    annotator.hand_in(frame)
     arrived(tab)
     walk.marked[name, video] = found
 
@@ -288,7 +288,7 @@ def lost_before(walk: Walk, tab: Any, frame: Any, video: str, pair: tuple[int, i
     """The connection is lost before the endpoint hears of the answer."""
     mark(walk, tab, frame, video, *pair)
     walk.plan.faults.append(("/mturk", "unheard", 4))
-    frame.locator("#submit").click()
+    annotator.hand_in(frame)
     frame.wait_for_selector("text=Your work is safe, trying again")
 
 
@@ -296,13 +296,13 @@ def lost_after(walk: Walk, tab: Any, frame: Any, video: str, pair: tuple[int, in
     """The connection is lost after the endpoint has stored the answer."""
     mark(walk, tab, frame, video, *pair)
     walk.plan.faults.append(("/mturk", "lost", 2))
-    frame.locator("#submit").click()
+    annotator.hand_in(frame)
 
 
 def double_click(walk: Walk, tab: Any, frame: Any, video: str, pair: tuple[int, int]) -> None:
     """An impatient click too many."""
     mark(walk, tab, frame, video, *pair)
-    frame.locator("#submit").dblclick()
+    annotator.hand_in(frame, clicks=2)
 
 
 FAULTS = {
@@ -324,7 +324,7 @@ def with_fault(walk: Walk, fault: str) -> None:
         FAULTS[fault](walk, tab, frame, video, pair)
         frame = tab.frames[-1] if len(tab.frames) > 1 else None
         if frame is not None and frame.locator("#submit").is_enabled():
-            frame.locator("#submit").click()
+            annotator.hand_in(frame)
         arrived(tab)
         walk.marked[name, video] = [pair]
     walk.plan.faults.clear()

@@ -216,9 +216,9 @@ function add(start, end) {
 
 // Returns false, and says why, where the times make no segment.
 function setTimes(segment, start, end) {
-  const times = tidy(start, end);
+  const times = start < end && tidy(start, end);
   if (!times) {
-    say("A segment needs at least one frame. It stays as it was.", "warn");
+    say(`${start < end ? "A segment needs at least one frame." : "A segment starts before it ends."} It stays as it was.`, "warn");
     return false;
   }
   edit(() => { [segment.start, segment.end] = times; });

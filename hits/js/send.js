@@ -51,8 +51,17 @@ function submit() {
     showState(reason, "bad");
     return say(reason, "warn");
   }
-  send(answer());
+  if (askedWatched || watchedShare() >= 0.5) return send(answer());
+  askedWatched = true;
+  video.pause();
+  $("watch-text").textContent = `You have watched ${Math.floor(100 * watchedShare())} % of the video. What you did not watch may hold something to mark.`;
+  $("watch-box").returnValue = "";
+  $("watch-box").showModal();
 }
+
+// Who has seen little of the video is asked once.
+let askedWatched = false;
+$("watch-box").addEventListener("close", () => { if ($("watch-box").returnValue === "send") send(answer()); });
 
 async function send(text) {
   if (state.locked) return;

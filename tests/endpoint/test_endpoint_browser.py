@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from endpoint_kit import Endpoint, Person, html_question
 
+from benchmarks.annotator import hand_in
 from kloc.crowd.page import default_instructions, render
 
 pytestmark = pytest.mark.browser
@@ -146,7 +147,7 @@ def test_the_annotation_page_works_inside(endpoint: Endpoint, video: Path, tab: 
     assert saved.value.status == 204
     tab.reload()
     frame.locator("#none[aria-checked=true]").wait_for()
-    frame.locator("#submit").click()
+    hand_in(frame)
     tab.get_by_text("Thank you, your answer is in.").wait_for()
     assert tab.get_by_role("button", name="Next task").is_visible()
     assert not tab.locator("iframe").is_visible()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import timecodes
-from benchmarks.annotator import enter, press, severe, times, wait_for
+from benchmarks.annotator import enter, hand_in, press, severe, times, wait_for
 from kloc.crowd.page import render
 from kloc.video.write import write_video
 
@@ -37,9 +37,15 @@ def open_guide(tab: Any, frame: Any) -> None:
     frame.wait_for_selector(".examples video")
 
 
+def little_watched(tab: Any, frame: Any) -> None:
+    press(tab, "0")
+    frame.locator("#submit").click()
+    frame.locator("#watch-box").wait_for()
+
+
 def submitted(tab: Any, frame: Any) -> None:
     press(tab, "a", "Shift+ArrowRight", "a")
-    frame.locator("#submit").click()
+    hand_in(frame)
     frame.locator("#result, #done").locator("visible=true").wait_for()
 
 
@@ -49,6 +55,7 @@ STATES: dict[str, Callable[[Any, Any], Any]] = {
     "page, keys": lambda tab, frame: press(tab, "?"),
     "page, instructions": open_guide,
     "page, report": lambda tab, frame: frame.locator("#report").click(),
+    "page, little watched": little_watched,
     "page, refused": lambda tab, frame: frame.locator("#submit").click(),
     "page, done": submitted,
     "proposed": lambda tab, frame: press(tab, "k"),

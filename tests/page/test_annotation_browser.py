@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.annotator import drag, drag_handle, enter, place, press, times, wait_for
+from benchmarks.annotator import drag, drag_handle, enter, hand_in, place, press, times, wait_for
 from kloc.crowd.page import render
 
 pytestmark = pytest.mark.browser
@@ -63,6 +63,11 @@ def test_a_worker_marks_three_segments_and_the_answer_arrives_once(tab: Any, ser
     start.press("Enter")
     assert times(frame)[2] == (third[0], 10.0)
     assert "at least one frame" in frame.locator("#live").inner_text()
+    # A start typed behind the end makes no other segment.
+    start.fill("11")
+    start.press("Enter")
+    assert times(frame)[2] == (third[0], 10.0)
+    assert "starts before it ends. It stays as it was." in frame.locator("#live").inner_text()
 
     # Playing is watching; the pictures at the edges are drawn.
     press(tab, " ")
@@ -80,7 +85,7 @@ def test_a_worker_marks_three_segments_and_the_answer_arrives_once(tab: Any, ser
 
     # The first attempts meet dropped connections (Chromium itself repeats some); an impatient worker clicks twice.
     server.failures = [0] * 20
-    frame.locator("#submit").dblclick()
+    hand_in(frame, clicks=2)
     frame.wait_for_selector("text=Your work is safe, trying again")
     server.failures = []
     frame.locator("text=Try now").click()
@@ -105,16 +110,36 @@ def test_none_is_an_answer_of_its_own_and_an_empty_one_is_not_sent(tab: Any, ser
     assert frame.locator("#none").get_attribute("aria-checked") == "true"
     # The server fails once: the page waits and tries again by itself.
     server.failures = [500]
-    frame.locator("#submit").dblclick()
+    hand_in(frame, clicks=2)
     answer = finish(tab, frame, server)
     assert (answer["segments"], answer["none"], server.posts) == ([], True, 2)
+
+
+def test_who_watched_little_is_asked_once(tab: Any, server: Any) -> None:
+    frame = enter(tab, server.work("page"))
+    press(tab, "0")
+    frame.locator("#submit").press("Enter")
+    assert "You have watched 0 % of the video." in frame.locator("#watch-box").inner_text()
+    assert frame.evaluate("document.activeElement.textContent") == "Keep watching"
+    press(tab, "Escape")
+    frame.locator("#watch-box").wait_for(state="hidden")
+    assert server.answers == []
+    # Nobody is asked again, and nobody at all who has seen half.
+    frame.locator("#submit").press("Enter")
+    finish(tab, frame, server)
+    server.answers.clear()
+    server.drafts["draft/A2"] = {"version": 1, "none": True, "watched": [[0, 6.1]]}
+    frame = enter(tab, server.work("page", "A2"))
+    frame.locator("#none[aria-checked=true]").wait_for()
+    frame.locator("#submit").click()
+    assert finish(tab, frame, server)["none"] is True
 
 
 def test_a_refusal_is_shown_and_the_work_stays_open(tab: Any, server: Any) -> None:
     frame = enter(tab, server.work("page"))
     press(tab, "0")
     server.failures = [409]
-    frame.locator("#submit").click()
+    hand_in(frame)
     frame.wait_for_selector("text=The assignment has expired.")
     press(tab, "a", "Shift+ArrowRight", "a")
     assert times(frame) == [(0.0, 1.04)]
@@ -125,7 +150,7 @@ def test_where_fetch_is_forbidden_a_form_is_posted(tab: Any, server: Any) -> Non
     frame = enter(tab, server.work("page", draftUrl=""))
     press(tab, "0")
     server.share = False
-    frame.locator("#submit").click()
+    hand_in(frame)
     for attempt in (1, 2):
         wait_for(tab, lambda attempt=attempt: server.posts == attempt)
         frame.locator("text=Try now").click()
@@ -169,7 +194,7 @@ def test_hostile_class_texts_are_inert_and_several_classes_are_chosen_by_key(
     press(tab, "Escape", "Escape", "Shift+ArrowRight", "2", "a", "Shift+ArrowRight", "a")
     assert frame.evaluate("window.hit") is None
     assert frame.locator("img").count() == 0
-    frame.locator("#submit").click()
+    hand_in(frame)
     answer = finish(tab, frame, server)
     assert [segment["label"] for segment in answer["segments"]] == [nasty, "dive"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.annotator import enter, framed, place, press, times, wait_for
+from benchmarks.annotator import enter, framed, hand_in, place, press, times, wait_for
 from benchmarks.measures.annotating import ASTRAY
 
 pytestmark = pytest.mark.browser
@@ -33,7 +33,7 @@ def test_a_seek_that_lands_elsewhere_is_mended_or_said_and_the_marks_are_what_wa
     frame.evaluate("window.astray = 0")
     press(tab, "Shift+ArrowRight", "a")
     assert times(frame) == [(6.0, 7.04)]
-    frame.locator("#submit").click()
+    hand_in(frame)
     frame.wait_for_selector("#done", state="visible")
     answer = sent(server)
     assert (answer["segments"][0]["start"], answer["events"]["failed_seeks"]) == (6.0, 4)
@@ -49,7 +49,7 @@ def test_a_video_that_comes_without_ranges_is_loaded_whole(tab: Any, server: Any
     assert times(frame) == [(8.0, 9.04)]
     frame.wait_for_selector(".edges", state="visible")
     assert frame.locator("#alert").is_hidden()
-    frame.locator("#submit").click()
+    hand_in(frame)
     frame.wait_for_selector("#done", state="visible")
     assert sent(server)["events"]["no_ranges"] == 1
 
@@ -91,13 +91,13 @@ def test_a_worker_who_goes_away_while_offline_finds_the_work_again(tab: Any, ser
     wait_for(tab, lambda: "draft/A1" in server.drafts)
     marked = times(frame)
     server.failures = [0] * 20
-    frame.locator("#submit").click()
+    hand_in(frame)
     frame.wait_for_selector("text=Could not send. Your work is safe, trying again")
     tab.reload()
     frame = framed(tab)
     wait_for(tab, lambda: times(frame) == marked)
     server.failures = []
-    frame.locator("#submit").click()
+    hand_in(frame)
     frame.wait_for_selector("#done", state="visible")
     assert len(sent(server)["segments"]) == 1
 
@@ -112,7 +112,7 @@ def test_a_draft_goes_on_while_the_answer_waits_for_the_server(tab: Any, server:
     server.down = True
     press(tab, "Shift+ArrowRight", "a", "Shift+ArrowRight", "a")
     marked = times(frame)
-    frame.locator("#submit").click()
+    hand_in(frame)
     frame.wait_for_selector(f"text={'Keep this page open' if host else 'Your work is safe'}, trying again")
     assert len(server.drafts["draft/A1"]["segments"]) == 1
     if host:
@@ -125,6 +125,7 @@ def test_a_draft_goes_on_while_the_answer_waits_for_the_server(tab: Any, server:
     assert (times(frame), asked) == (marked, ["beforeunload"])
     server.failures, server.down = [], False
     frame.get_by_role("button", name="Send it now").click()
+    frame.get_by_role("button", name="Submit all the same").click()
     frame.wait_for_selector("#done", state="visible")
     assert len(sent(server)["segments"]) == 2
     tab.reload()
@@ -138,7 +139,7 @@ def test_on_a_tall_tablet_it_is_seen_that_the_answer_waits(make_tab: Any, server
     frame.wait_for_selector(".edges", state="visible")
     title = frame.locator("#heading").bounding_box()["height"]
     server.down = True
-    frame.locator("#submit").click()
+    hand_in(frame)
     frame.wait_for_selector("text=Could not send.")
     frame.evaluate("scrollTo(0, 0)")
     box = frame.locator("#state").bounding_box()
@@ -156,6 +157,6 @@ def test_nothing_needs_a_secure_context(tab: Any, server: Any) -> None:
     assert frame.evaluate("isSecureContext") is False
     press(tab, "a", "Shift+ArrowRight", "a")
     frame.wait_for_selector(".edges", state="visible")
-    frame.locator("#submit").click()
+    hand_in(frame)
     frame.wait_for_selector("#done", state="visible")
     assert sent(server)["segments"][0]["end"] == 1.04

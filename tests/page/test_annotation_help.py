@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.annotator import enter, press, times, wait_for
+from benchmarks.annotator import enter, hand_in, press, times, wait_for
 from kloc.crowd.page import render
 
 pytestmark = pytest.mark.browser
@@ -90,7 +90,7 @@ def test_proposals_are_kept_corrected_and_deleted_and_the_answer_says_so(
     wait_for(tab, lambda: frame.locator("li.proposed").count() == 1)
     frame.locator("li.proposed .pick").click()
     press(tab, "Delete", *["Home", "ArrowRight", "a", "ArrowRight", "a"])
-    frame.locator("#submit").click()
+    hand_in(frame)
     assert hear(tab)["type"] == "kloc-submitted"
     answer = json.loads(server.answers[0]["answer"])
     assert [(s["origin"], s["start"], s["end"]) for s in answer["segments"]] == [
@@ -144,7 +144,7 @@ def test_practice_shows_what_was_good_and_what_was_not(tab: Any, server: Any, ta
     assert "Practice · about 3 min" in frame.locator("#facts").inner_text()
     assert frame.locator("#report").is_hidden()
     press(tab, "a", "Shift+ArrowRight", "a", *["Shift+ArrowRight"], "a", "Shift+ArrowRight", "a")
-    frame.locator("#submit").click()
+    hand_in(frame)
     result = frame.locator("#result")
     result.wait_for(state="visible")
     assert frame.locator("#feedback li").all_inner_texts() == [
@@ -169,7 +169,7 @@ def test_practice_that_is_passed_shows_the_gold_and_a_wait_is_told(tab: Any, ser
     server.grade |= {"feedback": [good], "gold": gold}
     frame = enter(tab, server.work("practice"))
     press(tab, "a", "Shift+ArrowRight", "a")
-    frame.locator("#submit").click()
+    hand_in(frame)
     frame.wait_for_selector("text=Passed")
     assert frame.locator("#feedback").inner_text() == "Segment 1: good."
     lane, bar = (frame.locator(row).bounding_box() for row in ("#lane", "#gold i"))
@@ -180,7 +180,7 @@ def test_practice_that_is_passed_shows_the_gold_and_a_wait_is_told(tab: Any, ser
     server.grade |= {"feedback": [{"kind": "many"}]}
     frame = enter(tab, server.work("practice", "A2"))
     press(tab, "0")
-    frame.locator("#submit").click()
+    hand_in(frame)
     frame.wait_for_selector("text=You can try again at")
     assert "far too many segments" in frame.locator("#feedback").inner_text()
     assert frame.locator("#again").is_hidden()
