@@ -188,12 +188,6 @@ def render(task: Mapping[str, Any]) -> str:
     return page
 
 
-def default_instructions() -> str:
-    """The instructions kloc gives to workers where a project wrote none: plain text, blank lines between
-    paragraphs."""
-    return (folder("hits") / "instructions.txt").read_text(encoding="utf-8").strip()
-
-
 def _pack(parts: Mapping[str, str]) -> str:
     """``parts`` as deflated JSON in base64: a third of their bytes, unpacked by ``hits/js/boot.js``."""
     text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))

@@ -11,7 +11,8 @@ import pytest
 from endpoint_kit import Endpoint, Person, html_question
 
 from benchmarks.annotator import hand_in
-from kloc.crowd.page import default_instructions, render
+from kloc.config import TaskConfig
+from kloc.crowd.page import render
 
 pytestmark = pytest.mark.browser
 
@@ -125,7 +126,7 @@ def test_the_annotation_page_works_inside(endpoint: Endpoint, video: Path, tab: 
         "classes": [{"name": "long jump", "definition": "A person jumps as far as possible into a sand pit."}],
         "guideline": "g-1",
         "title": "Mark actions in a short video",
-        "instructions": default_instructions(),
+        "instructions": TaskConfig().instructions,
         "reward": "0.50",
         "expected_minutes": 3.0,
         "contact": "annotation@example.org",

@@ -12,8 +12,9 @@ import pytest
 from endpoint_kit import Endpoint, hit_values
 
 from benchmarks.annotator import hand_in, picture, severe
+from kloc.config import TaskConfig
 from kloc.crowd.endpoint import admin
-from kloc.crowd.page import default_instructions, render
+from kloc.crowd.page import render
 from kloc.crowd.question import html_question as kloc_html_question
 from kloc.errors import CrowdError
 from kloc.pipeline.serving import lan_address
@@ -49,7 +50,7 @@ def question(*classes: str, duration: float = 12.0, **changes: Any) -> str:
         "classes": [{"name": name, "definition": f"Somebody does it: {name}."} for name in classes or ("High jump",)],
         "guideline": "g-1",
         "title": "Mark when an action happens in a video",
-        "instructions": default_instructions(),
+        "instructions": TaskConfig().instructions,
         "reward": "0.35",
         "expected_minutes": 3.0,
         "contact": "annotation@example.org",

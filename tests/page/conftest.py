@@ -15,7 +15,8 @@ import av
 import numpy as np
 import pytest
 
-from kloc.crowd.page import default_instructions, render
+from kloc.config import TaskConfig
+from kloc.crowd.page import render
 
 FPS = 25
 SECONDS = 12
@@ -38,7 +39,7 @@ TASK: dict[str, Any] = {
     ],
     "guideline": "g-1",
     "title": "Mark actions in a short video",
-    "instructions": default_instructions(),
+    "instructions": f"{TaskConfig().instructions}\n\nHalf a second matters.",
     "reward": "0.50",
     "expected_minutes": 3.0,
     "contact": "annotation@example.org",

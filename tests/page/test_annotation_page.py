@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kloc.crowd.page import MAX_BYTES, default_instructions, embed, render, validate
+from kloc.crowd.page import MAX_BYTES, embed, render, validate
 from kloc.errors import UsageError
 
 NASTY = "</script><script>alert(1)</script> <!-- ]]> & \u2028 \u2029 \" ' {{ 7*7 }}"
@@ -120,9 +120,3 @@ def test_a_missing_key_is_named(task: dict[str, Any]) -> None:
     del task["guideline"]
     with pytest.raises(UsageError, match="guideline: Field required"):
         render(task)
-
-
-def test_the_default_instructions_are_paragraphs_of_plain_text() -> None:
-    text = default_instructions()
-    assert len(text.split("\n\n")) >= 3
-    assert not set(text) & set("<>{}")
