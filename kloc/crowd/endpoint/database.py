@@ -20,11 +20,11 @@ from kloc.errors import CrowdError, UsageError
 
 #: Serialises the making of tables on PostgreSQL; any constant does, as long as it stays the same.
 _SETUP_LOCK = 0x6B6C6F63
-#: One connection for each of the server's threads; a statement's values (answers, ids) stay out of the log.
 #: Columns that came with a later schema, by the schema that lacked them. New tables need no mention.
 _ADDED: dict[str, tuple[tuple[str, str], ...]] = {
     "1": (("hits", "facts"), ("workers", "password"), ("worker_tokens", "expires")),
 }
+#: One connection for each of the server's threads; a statement's values (answers, ids) stay out of the log.
 _OPTIONS: dict[str, Any] = {"pool_size": 8, "max_overflow": 56, "hide_parameters": True}
 
 
