@@ -307,3 +307,34 @@ def test_a_form_in_the_page(place: Endpoint, open_tab: Callable[..., Any]) -> No
     (found,) = place.mturk.list_assignments_for_hit(HITId=hit_id)["Assignments"]
     assert "<SelectionIdentifier>y</SelectionIdentifier>" in found["Answer"]
     assert "<FreeText>Because</FreeText>" in found["Answer"]
+
+
+def test_work_that_never_reached_the_server_is_found_again_and_leaving_it_is_asked_about(
+    place: Endpoint, open_tab: Callable[..., Any]
+) -> None:
+    person, hit_id = place.person(), place.hit(Question=question())
+    tab = open_tab()
+    tab.set_viewport_size({"width": 820, "height": 1180})
+    asked: list[str] = []
+    tab.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    tab.goto(person.take(hit_id)["task_url"])
+    frame = tab.frame_locator("iframe")
+    frame.get_by_role("button", name="Go to the video").click()
+    away = ("**/draft/*", "**/externalSubmit")
+    for route in away:
+        tab.route(route, lambda call: call.continue_() if call.request.method == "GET" else call.abort())
+    frame.locator("#none").click()
+    hand_in(frame)
+    frame.get_by_text("Your work is safe, trying again").wait_for()
+    frame.get_by_text("Saved on this device").wait_for()
+    tab.reload()
+    assert asked == ["beforeunload"]
+    for route in away:
+        tab.unroute(route)
+    frame.get_by_role("button", name="Send it now").click()
+    frame.get_by_role("button", name="Submit all the same").click()
+    tab.get_by_text("Thank you, your answer is in.").wait_for()
+    (answer,) = place.mturk.list_assignments_for_hit(HITId=hit_id)["Assignments"]
+    assert "none" in answer["Answer"]
+    assert asked == ["beforeunload"]
+    assert [key for key in tab.evaluate("Object.keys(localStorage)") if not key.startswith("kloc:guide:")] == []
