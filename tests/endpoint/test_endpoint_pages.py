@@ -238,7 +238,7 @@ def test_practice_until_it_is_passed(place: Endpoint, open_tab: Callable[..., An
     _, hit_id = practice(place, "High jump, first video")
     tab = open_tab()
     tab.goto(f"{place.url}/w/{person.token}")
-    tab.get_by_role("button", name="Start High jump, first video").click()
+    tab.get_by_role("button", name="Start Practice: High jump").click()
     tab.wait_for_url("**/test/*")
     frame = tab.frame_locator("iframe")
     frame.get_by_role("button", name="Go to the video").click()
