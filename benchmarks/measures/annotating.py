@@ -28,6 +28,7 @@ from kloc.store import crowd
 from kloc.workspace import Workspace
 
 LABEL = "long jump"
+ARRIVED = "Thank you, your answer is in."
 FULL = ("even", "ntsc", "late", "late-mkv", "variable", "late-variable")
 SMALL = ("late", "variable")
 #: The gate's video and what there is to mark in it, seconds.
@@ -181,12 +182,8 @@ def segments(walk: Walk, video: str) -> list[tuple[int, int]]:
 
 def submit(walk: Walk, tab: Any, frame: Any, name: str, video: str, found: list[tuple[int, int]]) -> None:
     annotator.hand_in(frame)
-    arrived(tab)
+    tab.get_by_text(ARRIVED).wait_for()
     walk.marked[name, video] = found
-
-
-def arrived(tab: Any) -> None:
-    tab.get_by_text("Thank you, your answer is in.").wait_for()
 
 
 def whole_task(walk: Walk, name: str) -> str:
@@ -322,10 +319,9 @@ def with_fault(walk: Walk, fault: str) -> None:
         frame, video = begin(walk, tab, name)
         pair = segments(walk, video)[0]
         FAULTS[fault](walk, tab, frame, video, pair)
-        frame = tab.frames[-1] if len(tab.frames) > 1 else None
-        if frame is not None and frame.locator("#submit").is_enabled():
-            annotator.hand_in(frame)
-        arrived(tab)
+        if len(tab.frames) > 1 and tab.frames[-1].locator("#submit").is_enabled():
+            annotator.hand_in(tab.frames[-1])
+        tab.get_by_text(ARRIVED).wait_for()
         walk.marked[name, video] = [pair]
     walk.plan.faults.clear()
 
