@@ -202,8 +202,7 @@ def run_trial(folder: Path, size: Size, seed: int, **changes: Any) -> list[Figur
 def _round(trial: Trial, number: int, size: Size) -> None:
     selecting.select(trial.workspace, batch=None, reporter=Silent())
     batch = size.hits // size.rounds
-    if number == 0:
-        _try_in_vain(trial, batch)
+    _try_in_vain(trial, batch if number == 0 else 0)
     # What a round had no time for the next one makes up for; what is left in the end falls on commands that are done.
     due = size.kills * (number + 1) // size.rounds - trial.kills.total()
     publish = ["publish-hits", "--max-spend", plain(trial.cap)]
@@ -219,13 +218,15 @@ def _round(trial: Trial, number: int, size: Size) -> None:
 
 
 def _try_in_vain(trial: Trial, batch: int) -> None:
-    """A dry run, and a cap one cent too low: neither may publish anything."""
+    """A dry run, for what it takes; before the first round also a cap one cent too low. Neither publishes anything."""
+    before = trial.check().published
     began = time.perf_counter()
     kloc(trial.workspace.root, "publish-hits", "--dry-run").communicate()
     trial.pace = time.perf_counter() - began
-    too_little = plain(batch * PER_HIT * REWARD_MILLS - MILLS_PER_CENT)
-    kloc(trial.workspace.root, "publish-hits", "--max-spend", too_little).communicate()
-    if trial.check().published:
+    if batch:
+        too_little = plain(batch * PER_HIT * REWARD_MILLS - MILLS_PER_CENT)
+        kloc(trial.workspace.root, "publish-hits", "--max-spend", too_little).communicate()
+    if trial.check().published != before:
         trial.wrong.append("published by a dry run, or although the cap is too low")
 
 
