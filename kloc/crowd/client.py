@@ -40,7 +40,13 @@ CLOSED = (
     "`kloc crowd serve` or name another compatible one (crowd.endpoint in kloc.toml); --i-know-mturk-is-closed insists"
 )
 
+_STRANGE = (
+    "the endpoint does not know kloc's keys; is another server listening at this address? "
+    "(crowd.endpoint in kloc.toml, kloc crowd serve --port)"
+)
 _ADVICE = {
+    "UnrecognizedClientException": _STRANGE,
+    "InvalidSignatureException": _STRANGE,
     "InsufficientFunds": "the account's balance is too low; add money or publish fewer tasks",
     "HITDoesNotExist": "the endpoint does not know this HIT; was it deleted, or is this another endpoint?",
     "AssignmentDoesNotExist": "the endpoint does not know this assignment; is this another endpoint?",

@@ -178,7 +178,8 @@ def gold(workspace: Workspace, video_ids: Sequence[str], *, remove: bool = False
         problems.append(
             f"kloc.toml asks for {task.gate} at the gate and {task.gold_per_round} a round: mark more videos"
         )
-    return Summary("crowd gold", facts, problems, "kloc publish-hits" if marked else "kloc crowd gold VIDEO...")
+    hint = "kloc select, kloc publish-hits" if marked else "kloc crowd gold VIDEO..."
+    return Summary("crowd gold", facts, problems, hint)
 
 
 def _check_gold(video_id: str, sources: Sequence[str]) -> None:

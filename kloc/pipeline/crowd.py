@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from kloc.crowd import bonus, gate, money, redundancy
+from kloc.crowd.client import UnreachableError
 from kloc.crowd.consolidate import Consolidated, ConsolidationSettings, consolidate, from_stored
 from kloc.crowd.extend import settle
 from kloc.crowd.ingest import IngestReport, IngestSettings
@@ -52,21 +53,25 @@ def publish(
     with workspace.store.transaction() as session:
         open_rounds = [row for row in rounds.all_rounds(session) if row.state == "selected"]
         published = [row for row in rounds.all_rounds(session) if row.state == "published"]
-    if not open_rounds:
-        if published:
-            return Summary(
-                "publish-hits", {"published before": f"round {published[-1].index}"}, hint="kloc ingest --watch"
-            )
-        raise UsageError("nothing is selected; choose a batch first (kloc select)")
     cap = tasks.spend_cap(workspace, max_spend)
+    if not open_rounds:
+        if not published:
+            raise UsageError("nothing is selected; choose a batch first (kloc select)")
+        tasks.spend_cap(workspace, max_spend, remember=not dry_run)  # it holds for extra answers and bonuses
+        facts: dict[str, Any] = {"published before": f"round {published[-1].index}"}
+        facts |= {"cap": money.dollars(cap)} if cap is not None else {}
+        return Summary("publish-hits", facts, hint="kloc ingest --watch")
     problems: list[str] = []
-    settings = _settings(workspace, client, problems, reporter, dry_run=dry_run)
-    facts: dict[str, Any] = {}
+    plain = tasks.publish_settings(workspace)
+    problems += tasks.told_before_practice(workspace)
+    settings: PublishSettings | None = None
+    facts = {}
     count = 0
     for row in open_rounds:
         items = tasks.round_items(workspace, row, problems, reporter, prefill=prefill, dry_run=dry_run)
-        report = send(workspace.store, client, items, settings, max_spend_mills=cap, dry_run=True)
+        report = send(workspace.store, client, items, plain, max_spend_mills=cap, dry_run=True)
         if not dry_run:
+            settings = settings or _settings(workspace, client, plain, problems, reporter)
             tasks.spend_cap(workspace, max_spend, remember=True)  # it suffices, and holds from here on
             report = send(workspace.store, client, items, settings, max_spend_mills=cap)
         facts[f"round {row.index}"] = str(report)
@@ -83,20 +88,17 @@ def publish(
         # a task that was refused goes back to the pool when the round closes
         with workspace.store.transaction() as session:
             session.get_one(RoundRow, row.index).state = "published"
-    facts |= _price(workspace, settings, cap, count)
+    facts |= _price(workspace, plain, cap, count)
     facts["endpoint"] = url or workspace.settings.crowd.endpoint
     hint = "kloc publish-hits" if dry_run else "kloc ingest --watch"
     return Summary("publish-hits", facts, problems, hint)
 
 
 def _settings(
-    workspace: Workspace, client: MTurkClient, problems: list[str], reporter: Reporter, *, dry_run: bool
+    workspace: Workspace, client: MTurkClient, plain: PublishSettings, problems: list[str], reporter: Reporter
 ) -> PublishSettings:
-    """What all HITs share, with the clips workers are shown and the gate they pass; a dry run only checks it."""
-    settings = tasks.publish_settings(workspace)
-    if dry_run:
-        return settings
-    settings = replace(settings, examples=tasks.example_clips(workspace, problems, reporter))
+    """What all HITs share, with the clips workers are shown and the gate they pass."""
+    settings = replace(plain, examples=tasks.example_clips(workspace, problems, reporter))
     if not workspace.settings.task.gate:
         return settings
     practice = tasks.gate_tasks(workspace, problems, reporter)
@@ -155,17 +157,29 @@ def ingest(
     """
     client = serving.client(workspace, url)
     heard = _Heard()
+    said = ""
+    report: IngestReport | None = None
     while True:
         with workspace.store.transaction() as session:
             published = [row.index for row in rounds.all_rounds(session) if row.state == "published"]
             hits = crowd.hits(session)
         if not hits and not published:
             raise UsageError("nothing is published yet; choose a batch and publish it (kloc select, kloc publish-hits)")
-        report = _pass(workspace, client, published, heard)
-        hopeless = len(report.waiting) == len(report.failed) and not heard.asked
-        if not watch or set(published) <= set(heard.closed) or hopeless:
-            break
-        reporter.say(f"{len(report.complete)} of {len(report.complete) + len(report.waiting)} tasks complete; waiting")
+        try:
+            report = _pass(workspace, client, published, heard)
+        except UnreachableError as error:
+            if not watch or report is None:  # what never answered is probably not there
+                raise
+            news = f"{error} Looking again."
+        else:
+            hopeless = len(report.waiting) == len(report.failed) and not heard.asked
+            if not watch or set(published) <= set(heard.closed) or hopeless:
+                break
+            done, waiting = len(report.complete), len(report.waiting)
+            news = f"{done} of {done + waiting} tasks complete; waiting"
+        if news != said:
+            reporter.say(news)
+        said = news
         time.sleep(poll_s)
     return _summary(workspace, heard, report, published)
 

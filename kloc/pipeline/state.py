@@ -147,7 +147,7 @@ def _next(
         return "kloc propose"
     if every and every[-1].state == "selected":
         return "kloc publish-hits"
-    if every and every[-1].state == "published":
+    if any(row.state == "published" for row in every):
         return "kloc ingest --watch"
     if known and (model is None or model.info["round"] < sum(r.state == "done" for r in every)):
         return "kloc train, then kloc predict"

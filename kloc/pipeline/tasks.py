@@ -116,18 +116,7 @@ class _Clip:
 
 def example_clips(workspace: Workspace, problems: list[str], reporter: Reporter) -> dict[str, list[Example]]:
     """The clips of ``task.examples`` by class, with their media made. Raises :class:`UsageError` for a wrong one."""
-    clips = [_clip(label, text) for label, texts in workspace.settings.task.examples.items() for text in texts]
-    with workspace.store.transaction() as session:
-        usable = videos.usable(session)
-    for clip in clips:
-        video = usable.get(clip.video_id)
-        if video is None:
-            raise UsageError(f"task.examples in kloc.toml: there is no usable video {clip.video_id!r}; `kloc status`")
-        if clip.start < video.start or clip.end > video.end + 1e-6:
-            raise UsageError(
-                f"task.examples in kloc.toml: {clip.video_id}@{clip.start:g}-{clip.end:g} lies outside the video's "
-                f"{video.start:g} to {video.end:g} s"
-            )
+    clips = _clips(workspace)
     shown = media.make_media(workspace, sorted({clip.video_id for clip in clips}), problems, reporter)
     found: dict[str, list[Example]] = {}
     for clip in clips:
@@ -135,6 +124,35 @@ def example_clips(workspace: Workspace, problems: list[str], reporter: Reporter)
             start = max(clip.start - copy.offset, 0.0)
             found.setdefault(clip.label, []).append(Example(copy.key, start, clip.end - copy.offset, clip.label))
     return found
+
+
+def told_before_practice(workspace: Workspace) -> list[str]:
+    """The examples that give a practice video's answer away. Raises :class:`UsageError` for one that is no clip."""
+    shown = {clip.video_id for clip in _clips(workspace)}
+    gate = gold_videos(workspace)[: workspace.settings.task.gate]
+    return [
+        f"{gold.video_id}: an example of task.examples and a practice video as well: workers see its answer before"
+        for gold in gate
+        if gold.video_id in shown
+    ]
+
+
+def _clips(workspace: Workspace) -> list[_Clip]:
+    clips = [_clip(label, text) for label, texts in workspace.settings.task.examples.items() for text in texts]
+    with workspace.store.transaction() as session:
+        usable = videos.usable(session)
+    for clip in clips:
+        video = usable.get(clip.video_id)
+        if video is None:
+            raise UsageError(
+                f"task.examples in kloc.toml: there is no usable video {clip.video_id!r}; `kloc status` shows them"
+            )
+        if clip.start < video.start or clip.end > video.end + 1e-6:
+            raise UsageError(
+                f"task.examples in kloc.toml: {clip.video_id}@{clip.start:g}-{clip.end:g} lies outside the video's "
+                f"{video.start:g} to {video.end:g} s"
+            )
+    return clips
 
 
 def _clip(label: str, text: str) -> _Clip:
@@ -192,8 +210,11 @@ def _gold_task(gold: Gold, shown: Shown) -> GoldTask:
     return GoldTask(_item(gold.annotation.item, gold.classes, shown, None), tuple(segments))
 
 
-def hidden_gold(workspace: Workspace, round_: int) -> list[Gold]:
-    """The gold videos hidden among a round's tasks: those least used so far, drawn by the seed among equals."""
+def hidden_gold(workspace: Workspace, round_: int) -> list[tuple[Gold, int]]:
+    """The gold videos hidden among a round's tasks, with how often each was hidden in other rounds.
+
+    Those least used so far, drawn by the seed among equals.
+    """
     task = workspace.settings.task
     spare = gold_videos(workspace)[task.gate :]
     with workspace.store.transaction() as session:
@@ -201,7 +222,8 @@ def hidden_gold(workspace: Workspace, round_: int) -> list[Gold]:
     rng = generator(workspace.settings.general.seed, "hidden gold", round_)
     lots = {gold.video_id: rng.random() for gold in spare}
     times = {gold.video_id: sum(v == gold.video_id and r != round_ for v, r in used) for gold in spare}
-    return sorted(spare, key=lambda gold: (times[gold.video_id], lots[gold.video_id]))[: task.gold_per_round]
+    chosen = sorted(spare, key=lambda gold: (times[gold.video_id], lots[gold.video_id]))[: task.gold_per_round]
+    return [(gold, times[gold.video_id]) for gold in chosen]
 
 
 # -- a round's tasks ------------------------------------------------------------------------------------------
@@ -224,7 +246,13 @@ def round_items(
         chosen = rounds.selections(session, row.index)
         rows = {s.video_id: session.get_one(VideoRow, s.video_id) for s in chosen}
         classes = tuple(videos.classes(session))
-    hidden = hidden_gold(workspace, row.index)
+    drawn = hidden_gold(workspace, row.index)
+    hidden = [gold for gold, _ in drawn]
+    problems += [
+        f"{gold.video_id}: gold that was hidden in another round; workers may know it, mark more (kloc crowd gold)"
+        for gold, times in drawn
+        if times
+    ]
     there = [s.video_id for s in chosen if rows[s.video_id].state == "ok"] + [gold.video_id for gold in hidden]
     if dry_run:  # the price needs no copies of the videos
         shown = {v: Shown(safe_name(v), 0.0, 1.0, 0.04) for v in there}

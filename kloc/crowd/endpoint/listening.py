@@ -109,7 +109,7 @@ def listen(host: str, port: int) -> socket.socket:
             listening.close()
         if error.errno == errno.EADDRINUSE:
             raise CrowdError(
-                f"port {port} on {host} is in use: another server may be running; stop it or choose another port"
+                f"port {port} on {host} is in use: another server may be running; stop it or choose another (--port)"
             ) from error
         reason = error.strerror or str(error)
         raise CrowdError(f"cannot listen on {host} port {port}: {reason}; choose another host or port") from error
