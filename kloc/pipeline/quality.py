@@ -133,9 +133,7 @@ def qualities(session: Session, stored: Sequence[StoredAnswer]) -> dict[str, flo
     compared: dict[str, int] = {}
     for answer in answers:
         compared[answer.worker_id] = compared.get(answer.worker_id, 0) + (shared[answer.item] > 1)
-    found = {
-        worker: value for worker, value in agreement(answers).workers.items() if compared.get(worker, 0) >= ENOUGH
-    }
+    found = {worker: value for worker, value in agreement(answers).workers.items() if compared.get(worker, 0) >= ENOUGH}
     return found | {worker: record.f1 for worker, record in gold.items() if record.answers >= ENOUGH}
 
 

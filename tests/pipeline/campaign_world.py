@@ -52,6 +52,15 @@ class World:
                 known = Annotation(Item(f"v{i}", 1.0, 31.0), (Instance(3.0, 8.0, "jump"),), None)
                 revisions.append(session, known, "import")
 
+    def up(self) -> None:
+        """Start the endpoint, after :meth:`down` at the address it had."""
+        settings = serving.endpoint_settings(self.workspace)
+        self.server = running(replace(settings, port=serving.port_of(self.url) if self.url else 0))
+        self.url = self.server.__enter__()
+
+    def down(self) -> None:
+        self.server.__exit__(None, None, None)
+
     def hire(self) -> None:
         for index, token in enumerate(self.people):
             admin.ensure_worker(serving.database_url(self.workspace), f"w{index}", token, seed=0)
@@ -82,16 +91,15 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[Callable[..., World]]:
-    closing: list[Callable[[], Any]] = []
+    worlds: list[World] = []
 
     def make(**settings: Any) -> World:
         made = World(tmp_path / "w", **settings)
-        server = running(replace(serving.endpoint_settings(made.workspace), port=0))
-        made.url = server.__enter__()
-        closing.append(lambda: server.__exit__(None, None, None))
+        made.up()
+        worlds.append(made)
         made.hire()
         return made
 
     yield make
-    for close in closing:
-        close()
+    for made in worlds:
+        made.down()

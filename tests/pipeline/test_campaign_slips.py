@@ -14,6 +14,29 @@ from kloc.pipeline.telling import Silent
 from tests.pipeline.campaign_world import World
 
 
+def test_a_watch_outlives_a_server_that_goes_away(world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+    w = world()
+    w.publish()
+    monkeypatch.setattr("kloc.crowd.client._FAILED", 2)
+    said: list[str] = []
+
+    class Listening(Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+            if len(said) == 1:
+                w.down()
+            elif len(said) == 2:
+                w.up()
+                for row in w.hits():
+                    for worker in (0, 1):
+                        w.answer(worker, row, (2, 7))
+
+    told = crowd.ingest(w.workspace, watch=True, url=w.url, poll_s=0.01, reporter=Listening())
+    assert told.data["closed_rounds"] == [0]
+    assert said[0] == "0 of 2 tasks complete; waiting"
+    assert said[1].endswith("is the endpoint running? Looking again.")
+
+
 def test_a_server_that_was_never_there_is_said_at_once(world: Callable[..., World]) -> None:
     w = world()
     w.publish()
