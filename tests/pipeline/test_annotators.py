@@ -50,11 +50,14 @@ def test_invited_listed_and_revoked(root: Path) -> None:
     workspace = Workspace.open(root)
     with server.running(serving.endpoint_settings(workspace, port=0)) as url:
         token = links["Ada"].rpartition("/")[2]
-        assert httpx.get(f"{url}/w/{token}").status_code == 200  # a password leaves the link alone
+        assert httpx.get(f"{url}/w/{token}").status_code == 403  # the password has taken the link's place
         secret = {"name": "Ada", "password": passwords["Ada"]}
-        assert httpx.post(f"{url}/login", data=secret).status_code == 303
+        opened = httpx.post(f"{url}/login", data=secret)
+        assert opened.status_code == 303
+        session = opened.headers["location"]
+        assert httpx.get(httpx.URL(url).join(session)).status_code == 200
         assert "no access any more" in told(root, "revoke", "Ada")
-        assert httpx.get(f"{url}/w/{token}").status_code == 403
+        assert httpx.get(httpx.URL(url).join(session)).status_code == 403
         assert httpx.post(f"{url}/login", data=secret).status_code == 403
     workspace.close()
     listed = told(root, "workers")
