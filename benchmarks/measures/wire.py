@@ -26,6 +26,7 @@ from botocore.credentials import Credentials
 from benchmarks.campaigns import made_up_answer
 from benchmarks.harness import Context, Figure, load_average, measure
 from benchmarks.requester import ACCESS, PAGE, SECRET, Aws, Boto, Client, Tour, Worker, service_model
+from kloc.crowd.endpoint.leases import MOST_HELD
 
 PER_HIT, CONNECTIONS, RUNS = 3, 8, 3
 #: What a page of kloc's says of itself, and as large as one is with its script and styles.
@@ -192,8 +193,12 @@ def _prepared(place: Place, hits: int, pool: ThreadPoolExecutor) -> tuple[list[t
     values = {"HITTypeId": type_id, "MaxAssignments": PER_HIT, "LifetimeInSeconds": 86_400, "Question": QUESTION}
     made = _spread(pool, range(hits), lambda _: requester.call("CreateHITWithHITType", **values)["HIT"]["HITId"])
     with httpx.Client() as client:
-        crew = [Worker.invited(place.url, place.database_url, f"worker {n}", client) for n in range(PER_HIT)]
-    wanted = [(hit_id, worker.token) for hit_id in made for worker in crew]
+        # Nobody may hold more than a few tasks at once, and all are taken before the first is handed in.
+        crews = [
+            [Worker.invited(place.url, place.database_url, f"worker {g} {n}", client) for n in range(PER_HIT)]
+            for g in range(-(-hits // MOST_HELD))
+        ]
+    wanted = [(hit_id, worker.token) for i, hit_id in enumerate(made) for worker in crews[i // MOST_HELD]]
     taken = _spread(pool, wanted, lambda each: requester.post(f"/w/{each[1]}/accept/{each[0]}")["assignment_id"])
     return [(hit_id, assignment_id) for (hit_id, _), assignment_id in zip(wanted, taken, strict=True)], requester
 
