@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.harness import Context, Figure, measure
 from kloc.formats import activitynet, labels_csv
-from kloc.pipeline import pool, publication
+from kloc.pipeline import exporting, pool
 from kloc.pipeline.telling import Silent
 from kloc.store import artefacts, crowd, revisions, rounds
 from kloc.store.tables import LedgerRow
@@ -70,7 +70,7 @@ def run_once(root: Path, files: Path, kill_after_s: float | None = None) -> bool
 def outcome(root: Path) -> dict[str, Any]:
     """Everything that must not depend on having been killed."""
     workspace = Workspace.open(root)
-    publication.export(workspace, out=None, origin="stream")
+    exporting.export(workspace, out=None, origin="stream")
     with workspace.store.transaction() as session:
         result = {
             "selected": [[s.round, s.position, s.video_id, s.score, s.rank] for s in rounds.selections(session)],

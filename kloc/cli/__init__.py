@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from kloc.cli import crowd, dataset, knowledge, learning, loop, pool, reviewing
+from kloc.cli import benchmarking, crowd, dataset, exporting, knowledge, learning, loop, pool, reviewing
 from kloc.cli.console import errors
 from kloc.errors import KlocError
 
@@ -33,8 +33,11 @@ _ORDER = [
     "review",
     "stats",
     "split",
+    "evaluate",
+    "benchmark",
     "card",
     "export",
+    "diff",
     "report",
     "status",
     "doctor",
@@ -89,7 +92,7 @@ def _root(
         os.environ["KLOC_DEBUG"] = "1"
 
 
-for module in (pool, learning, knowledge, crowd, reviewing, dataset, loop):
+for module in (pool, learning, knowledge, crowd, reviewing, dataset, benchmarking, exporting, loop):
     module.register(app)
 
 

@@ -17,17 +17,14 @@ from kloc.cli.simulating import simulate
 from kloc.errors import KlocError
 from kloc.pipeline.telling import Summary
 
-CARE = "Looking after it"
-SHORT = "In one go"
+PANEL = "Around it"
 
 
 def register(app: typer.Typer) -> None:
     """Put this module's commands onto the command line."""
-    care: list[Callable[..., None]] = [status, doctor, remove, backup, restore]
-    short: list[Callable[..., None]] = [run, simulate, demo, detect]
-    for panel, commands in ((CARE, care), (SHORT, short)):
-        for command in commands:
-            app.command(command.__name__, rich_help_panel=panel)(command)
+    commands: list[Callable[..., None]] = [status, doctor, remove, backup, restore, run, simulate, demo, detect]
+    for command in commands:
+        app.command(command.__name__, rich_help_panel=PANEL)(command)
 
 
 def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:

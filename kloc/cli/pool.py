@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kloc.records import Subset
 
 PANEL = "The loop, in this order"
+DATASET = "The dataset"
 _imports = typer.Typer(no_args_is_help=True, help="Take in other people's features or predictions.")
 
 

@@ -10,22 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from kloc.errors import FormatError, UsageError
 from kloc.files import write_json
-from kloc.formats.common import Problems, clean_instances, listing, mapping, number, read_json, subset_of, text
+from kloc.formats.common import (
+    Origin,
+    Problems,
+    Reading,
+    clean_instances,
+    listing,
+    mapping,
+    number,
+    read_json,
+    subset_of,
+    text,
+)
 from kloc.records import Annotation, Dataset, Detection, Exhaustive, Instance, Video
 
-Origin = Literal["stream", "first-frame"]
 _DECIMALS = 6
-
-
-class Reading(NamedTuple):
-    """What a file says, and what was wrong with it in plain sentences."""
-
-    dataset: Dataset
-    problems: list[str]
 
 
 class EndsReading(NamedTuple):

@@ -4,14 +4,52 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from kloc.errors import FormatError
-from kloc.records import Instance, Subset
+from kloc.records import Dataset, Instance, Subset
 
 _SUBSETS: dict[str, Subset] = {"train": "training", "val": "validation", "test": "testing"}
+
+
+#: Where time 0 lies: ``stream`` keeps kloc's seconds (what a browser shows), ``first-frame`` makes every video start
+#: at 0, for tools that rebase.
+Origin = Literal["stream", "first-frame"]
+
+
+class Reading(NamedTuple):
+    """What a file says, and what was wrong with it in plain sentences."""
+
+    dataset: Dataset
+    problems: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What is known of a video's file; ``path`` as it shall stand in the export."""
+
+    path: str | None = None
+    fps: float | None = None
+    frames: int | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What a writer may need beside the dataset.
+
+    version: of the dataset. media: by video id. header: more to say about the whole file, e.g. that the answers come
+    from simulated workers; a format that has no place for it says so among its losses.
+    """
+
+    origin: Origin = "stream"
+    version: str = "1.0"
+    media: Mapping[str, Media] = field(default_factory=dict)
+    header: Mapping[str, str] = field(default_factory=dict)
 
 
 class Problems:

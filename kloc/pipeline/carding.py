@@ -9,7 +9,8 @@ from kloc.crowd import money
 from kloc.errors import UsageError
 from kloc.files import write_text
 from kloc.pipeline.common import stage
-from kloc.pipeline.publication import INSTANCES, current_dataset
+from kloc.pipeline.exporting import INSTANCES
+from kloc.pipeline.publication import current_dataset
 from kloc.pipeline.reporting import answers_agreement, is_simulated
 from kloc.pipeline.telling import Summary
 from kloc.records import SUBSETS, Dataset

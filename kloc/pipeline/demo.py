@@ -14,7 +14,7 @@ from kloc import config
 from kloc.errors import UsageError
 from kloc.files import write_text
 from kloc.formats import activitynet, labels_csv
-from kloc.pipeline import carding, loop, moving, pool, publication, reporting
+from kloc.pipeline import carding, exporting, loop, moving, pool, publication, reporting, splitting
 from kloc.pipeline.loop import Listener
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.records import Dataset
@@ -81,10 +81,10 @@ def demo(
     tell("kloc stats", summary)
     tell(
         "kloc split --keep validation",
-        publication.split(main, training=0.75, validation=0.0, keep="validation", groups=None),
+        splitting.split(main, training=0.75, validation=0.0, keep="validation", groups=None),
     )
     tell("kloc card", carding.card(main))
-    tell("kloc export", publication.export(main, out=None, origin="stream"))
+    tell("kloc export", exporting.export(main, out=None, origin="stream"))
     made_report = reporting.report(main, arms=[other], truth=made, reporter=reporter)
     tell("kloc report", made_report)
     facts = _results(main, other, made)

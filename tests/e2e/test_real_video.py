@@ -12,7 +12,7 @@ from benchmarks.joined import Cut, clip_frames, joined_video
 from kloc.config import template
 from kloc.files import write_text
 from kloc.formats import activitynet
-from kloc.pipeline import features, loop, pool, proposals, publication, training
+from kloc.pipeline import exporting, features, loop, pool, proposals, training
 from kloc.pipeline.reporting import crowd_annotations, f1_against
 from kloc.pipeline.telling import Silent
 from kloc.records import Annotation, Dataset, Video
@@ -72,7 +72,7 @@ def test_the_loop_on_joined_real_clips(joined: tuple[Path, Dataset], tmp_path: P
     # Twelve labelled videos of scenes that validation never shows: far above chance, on real footage.
     assert learned["mAP@0.5"] > 0.3
     assert f1_against(crowd_annotations(workspace), dataset.annotations, 0.5) > 0.7
-    publication.export(workspace, out=tmp_path / "out", origin="stream")
+    exporting.export(workspace, out=tmp_path / "out", origin="stream")
     exported = json.loads((tmp_path / "out" / "annotations.json").read_text())["database"]
     assert set(exported) <= set(dataset.videos)
     workspace.close()

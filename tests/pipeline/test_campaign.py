@@ -15,7 +15,7 @@ from kloc.config import template
 from kloc.errors import CrowdError, UsageError
 from kloc.files import write_text
 from kloc.localizers.predictions import PredictionWriter
-from kloc.pipeline import campaign, crowd, publication, selecting, serving, state, tasks
+from kloc.pipeline import campaign, crowd, exporting, publication, selecting, serving, state, tasks
 from kloc.pipeline.common import SIMULATED
 from kloc.pipeline.telling import Silent
 from kloc.records import Detection, Instance, Level, Prediction
@@ -77,7 +77,7 @@ def test_gold_is_hidden_among_the_tasks_and_never_changes(world: Callable[..., W
     with w.workspace.store.transaction() as session:
         real = {answer.worker_id for answer in queries.answers(session)}
     assert not any(worker in json.dumps(figures) for worker in real)
-    publication.export(w.workspace, out=None, origin="stream")
+    exporting.export(w.workspace, out=None, origin="stream")
     exported = json.loads((w.workspace.dataset / "annotations.json").read_text())
     assert exported["origin"] == "simulated workers"
     assert all("simulated workers" in line for line in _csv(w.workspace)[1:])

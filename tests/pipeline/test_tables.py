@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kloc.errors import FormatError
-from kloc.pipeline import imports, pool, proposals, publication, training
+from kloc.pipeline import exporting, imports, pool, proposals, training
 from kloc.pipeline.selecting import pool_items, select, undo
 from kloc.pipeline.telling import Silent, Summary
 from kloc.records import Annotation, Instance, Item
@@ -219,7 +219,7 @@ def test_export_keeps_what_was_not_asked_unknown(workspace: Workspace, tmp_path:
     other = {"duration": 2.0, "subset": "training", "annotations": [{"label": "run", "segment": [0.0, 1.0]}]}
     path = write(tmp_path / "truth.json", json.dumps({"version": "x", "database": {"a": entry, "b": other}}))
     add(workspace, path)
-    publication.export(workspace, out=tmp_path / "out", origin="stream")
+    exporting.export(workspace, out=tmp_path / "out", origin="stream")
     exported = json.loads((tmp_path / "out" / "annotations.json").read_text())["database"]
     assert exported["a"]["exhaustive_for"] == ["jump"]
     lines = (tmp_path / "out" / "videos.csv").read_text().splitlines()

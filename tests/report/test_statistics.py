@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from kloc.attributes import BINNINGS
 from kloc.errors import UsageError
 from kloc.formats import activitynet
 from kloc.records import Annotation, Dataset, Instance, Video
-from kloc.report.statistics import BINNINGS, Statistics, compute
+from kloc.report.statistics import Statistics, compute
 from kloc.report.terminal import render_terminal
 
 

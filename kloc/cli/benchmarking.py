@@ -1,0 +1,39 @@
+"""split: what is learned from and what is tested on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kloc.cli.console import JsonOption, WorkspaceOption, run_stage
+from kloc.cli.pool import DATASET as PANEL
+from kloc.cli.pool import subset_of
+from kloc.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    """Put this module's commands onto the command line."""
+    for command in (split,):
+        app.command(command.__name__, rich_help_panel=PANEL)(command)
+
+
+def split(
+    training: Annotated[float, typer.Option(help="Share of the training subset.")] = 0.6,
+    validation: Annotated[float, typer.Option(help="Share of the validation subset.")] = 0.2,
+    keep: Annotated[str, typer.Option(help="Leave the videos of this subset where they are.")] = "",
+    groups: Annotated[Path | None, typer.Option(help="CSV video,group: a group is never split.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Split into training, validation and testing."""
+    from kloc.pipeline import splitting
+
+    if training <= 0 or validation < 0 or training + validation > 1 + 1e-9:
+        raise UsageError("--training and --validation are shares; together at most 1, the rest is testing")
+    run_stage(
+        workspace,
+        as_json,
+        lambda w, r: splitting.split(w, training=training, validation=validation, keep=subset_of(keep), groups=groups),
+    )
