@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
@@ -83,7 +85,7 @@ def write_video(
         except (av.error.FFmpegError, ValueError) as error:
             raise UsageError(f"{path}: FFmpeg writes no such file: {error}") from error
         try:
-            with container:
+            with _priority_kept(), container:
                 try:
                     stream = container.add_stream(codec, rate=rate, options=options)
                 except ValueError as error:  # PyAV's unknown codec, or one the container cannot hold
@@ -102,6 +104,24 @@ def write_video(
             raise VideoError(f"{path}: cannot be encoded with {codec}: {error}") from error
         with scratch.open("rb") as source, atomic_write(path) as target:
             shutil.copyfileobj(source, target, 1 << 20)
+
+
+@contextmanager
+def _priority_kept() -> Iterator[None]:
+    """Leave this thread's scheduling class as it was found.
+
+    SVT-AV1, run by root, puts the thread that opens it under SCHED_FIFO, and every process that thread starts
+    afterwards inherits it: two busy ones then starve the whole machine, for good.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != before[0]:
+            os.sched_setscheduler(0, *before)
 
 
 def _encode(

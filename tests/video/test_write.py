@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,12 @@ def test_what_cannot_be_written_is_named(tmp_path: Path, frames: Any, options: d
 def test_an_unknown_suffix_is_named(tmp_path: Path, helpers: Any) -> None:
     with pytest.raises(UsageError, match=r"clip\.xyz"):
         write_video(tmp_path / "clip.xyz", [helpers.draw(0)], 25)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system tells no scheduling class")
+def test_no_codec_raises_the_priority_of_this_process(tmp_path: Path) -> None:
+    before = os.sched_getscheduler(0)
+    frames = [np.full((64, 64, 3), 40 * i, np.uint8) for i in range(4)]
+    for codec in ("libx264", "libx265", "libsvtav1", "mpeg4", "libvpx-vp9"):
+        write_video(tmp_path / f"{codec}.mkv", frames, 25, codec=codec)
+        assert os.sched_getscheduler(0) == before, codec
