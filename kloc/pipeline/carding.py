@@ -32,7 +32,26 @@ _COLUMNS = {
 @stage("card")
 def card(workspace: Workspace) -> Summary:
     """Write ``dataset/README.md``. Raises :class:`UsageError` while nothing is annotated."""
-    dataset = current_dataset(workspace)
+    text = card_text(workspace)
+    path = workspace.dataset / "README.md"
+    write_text(path, text)
+    words = workspace.settings.publication
+    missing = [name for name in ("source", "description", "citation") if not getattr(words, name)]
+    if words.licence == "unknown":
+        missing.insert(0, "licence")
+    problems = [f"the card lacks what only you know: publication.{', publication.'.join(missing)} in kloc.toml"]
+    return Summary("card", {"card": str(path)}, problems if missing else [], "kloc export")
+
+
+def card_text(source: Workspace | Dataset, *, simulated: bool = False) -> str:
+    """The card of a workspace, or of a dataset alone (read from a file), as Markdown.
+
+    ``simulated``: of a dataset alone, that its answers were simulated. Raises :class:`UsageError` while nothing is
+    annotated.
+    """
+    if isinstance(source, Dataset):
+        return _bare(source, simulated)
+    workspace, dataset = source, current_dataset(source)
     if not dataset.annotations:
         raise UsageError("nothing is annotated yet: there is no dataset to write a card for")
     published = {v: dataset.videos[v] for v in dataset.annotations}
@@ -40,7 +59,7 @@ def card(workspace: Workspace) -> Summary:
     words = workspace.settings.publication
     subsets = [s for s in SUBSETS if any(dataset.videos[v].subset == s for v in dataset.annotations)]
     metrics, measured_on = _metrics(workspace)
-    text = render_card(
+    return render_card(
         Card(
             name=dataset.name,
             classes={row.label: row.instances for row in statistics.per_class},
@@ -61,13 +80,25 @@ def card(workspace: Workspace) -> Summary:
             provenance={"made with": f"kloc {__version__}", "seed": workspace.settings.general.seed},
         )
     )
-    path = workspace.dataset / "README.md"
-    write_text(path, text)
-    missing = [name for name in ("source", "description", "citation") if not getattr(words, name)]
-    if words.licence == "unknown":
-        missing.insert(0, "licence")
-    problems = [f"the card lacks what only you know: publication.{', publication.'.join(missing)} in kloc.toml"]
-    return Summary("card", {"card": str(path)}, problems if missing else [], "kloc export")
+
+
+def _bare(dataset: Dataset, simulated: bool) -> str:
+    if not dataset.annotations:
+        raise UsageError("nothing is annotated: there is no dataset to write a card for")
+    statistics = compute(dataset)
+    subsets = [s for s in SUBSETS if any(dataset.videos[v].subset == s for v in dataset.annotations)]
+    return render_card(
+        Card(
+            name=dataset.name,
+            classes={row.label: row.instances for row in statistics.per_class},
+            licence="unknown",
+            simulated=simulated,
+            statistics=_figures(statistics),
+            splits={s: _subset(dataset, s) for s in subsets},
+            problems=[f"{p.count} x {p.kind}" for p in statistics.problems],
+            provenance={"made with": f"kloc {__version__}"},
+        )
+    )
 
 
 def _figures(statistics: Statistics) -> dict[str, Any]:
