@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from kloc.cli import benchmarking, crowd, dataset, exporting, knowledge, learning, loop, pool, reviewing
 from kloc.cli.console import errors
 from kloc.errors import KlocError
+from kloc.registry import blamed
 
 #: The order of --help: the table of contents of a campaign. Commands not named here follow.
 _ORDER = [
@@ -113,10 +114,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away (kloc ... | head)
         sys.exit(0)
-    except OSError as error:
-        if os.environ.get("KLOC_DEBUG"):
+    except Exception as error:
+        line = blamed(error) or (_plain(error) if isinstance(error, OSError) else None)
+        if line is None or os.environ.get("KLOC_DEBUG"):
             raise
-        errors.print(f"[bold red]kloc:[/] {_escape(_plain(error))}", soft_wrap=True)
+        errors.print(f"[bold red]kloc:[/] {_escape(line)}", soft_wrap=True)
         sys.exit(1)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kloc.errors import UsageError
+from kloc.registry import Registry
 
 #: Frames that go through the network together. Fixed, so that features never depend on how much is at hand;
 #: small, so that what one layer writes is still in the cache when the next one reads it.
@@ -40,28 +39,21 @@ class Backbone(Protocol):
 
 
 Factory = Callable[[Path | None, torch.device, int | None], Backbone]
-_REGISTRY: dict[str, Factory] = {}
-#: Modules that register a backbone when they are imported; imported only when somebody asks for one.
-_BUILT_IN = ("kloc.features.efficientnet_lite", "kloc.features.inception")
+#: Each is a factory ``(weights, device, random_seed) -> Backbone``; ours are imported only when somebody asks for one,
+#: other people's plug in by the entry-point group ``kloc.backbones``.
+BACKBONES: Registry[Factory] = Registry(
+    "backbone",
+    ("__call__",),
+    "kloc.backbones",
+    {"efficientnet-lite0": "kloc.features.efficientnet_lite", "inception-v3": "kloc.features.inception"},
+)
+
+register = BACKBONES.register
 
 
-def register(name: str) -> Callable[[Factory], Factory]:
-    """Register a factory ``(weights, device, random_seed) -> Backbone`` under ``name``."""
-
-    def remember(factory: Factory) -> Factory:
-        if name in _REGISTRY:
-            raise UsageError(f"backbone {name!r} is registered twice; choose another name")
-        _REGISTRY[name] = factory
-        return factory
-
-    return remember
-
-
-def backbone_names() -> list[str]:
-    """All registered backbones."""
-    for module in _BUILT_IN:
-        importlib.import_module(module)
-    return sorted(_REGISTRY)
+def backbone_names() -> tuple[str, ...]:
+    """All backbones, plug-ins included."""
+    return BACKBONES.names()
 
 
 def make_backbone(
@@ -72,16 +64,12 @@ def make_backbone(
     ``weights`` is a checkpoint file; without one the backbone's own default weights are used. ``random_seed``
     asks for random weights instead, which only tests of shapes and speed want. Raises :class:`UsageError` for an
     unknown name or device, :class:`FormatError` for a checkpoint of another network, :class:`KlocError` where
-    default weights cannot be had.
+    default weights cannot be had or a plug-in cannot be loaded.
     """
-    names = backbone_names()
-    if name not in names:
-        near = difflib.get_close_matches(name, names, 1, 0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
-        raise UsageError(f"no backbone {name!r}; {hint}")
+    factory = BACKBONES.get(name)
     if weights is not None and random_seed is not None:
         raise UsageError("give either a weights file or a random seed, not both")
-    return _REGISTRY[name](weights, _device(device), random_seed)
+    return factory(weights, _device(device), random_seed)
 
 
 def _device(name: str) -> torch.device:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from kloc.errors import MismatchError, UsageError
 from kloc.proposals.saved import build_settings, read_model_file
+from kloc.registry import Registry
 
 if TYPE_CHECKING:
     from kloc.features.bank import VideoFeatures
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 #: The file of a saved localizer that names it, its classes, its settings and the features it was trained on.
 MODEL_FILE = "localizer.json"
-#: Other people's localizers plug in under this entry-point group: NAME = "package.module:Class".
-ENTRY_POINTS = "kloc.localizers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,52 +84,34 @@ class Localizer(Protocol):
         ...
 
 
-L = TypeVar("L", bound="type[Any]")
-_REGISTRY: dict[str, type[Localizer]] = {}
+#: Every package in this folder is a localizer of that name, which registers itself when it is imported; other people's
+#: plug in by the entry-point group ``kloc.localizers``.
+LOCALIZERS: Registry[type[Localizer]] = Registry(
+    "localizer",
+    ("Settings", "fit", "predict", "save", "load"),
+    "kloc.localizers",
+    {
+        found.name: f"kloc.localizers.{found.name}"
+        for found in iter_modules([str(Path(__file__).parent)])
+        if found.ispkg
+    },
+)
 
-
-def register_localizer(name: str) -> Callable[[L], L]:
-    """Class decorator: make a localizer known under ``name``."""
-
-    def enter(cls: L) -> L:
-        cls.name = name
-        _REGISTRY[name] = cls
-        return cls
-
-    return enter
-
-
-def _built_in() -> tuple[str, ...]:
-    """Every package in this folder is a localizer of that name, which registers itself when imported."""
-    here = importlib.import_module("kloc.localizers").__path__
-    return tuple(module.name for module in pkgutil.iter_modules(here) if module.ispkg)
+register_localizer = LOCALIZERS.register
 
 
 def localizer_names() -> tuple[str, ...]:
-    """Names that :func:`make_localizer` knows."""
-    plugged = {entry.name for entry in entry_points(group=ENTRY_POINTS)}
-    return tuple(sorted({*_built_in(), *plugged, *_REGISTRY}))
-
-
-def localizer_class(name: str) -> type[Localizer]:
-    """The class behind ``name``; raises UsageError that lists the names."""
-    if name not in _REGISTRY:
-        if name in _built_in():
-            importlib.import_module(f"kloc.localizers.{name}")
-        else:
-            for entry in entry_points(group=ENTRY_POINTS, name=name):
-                register_localizer(name)(entry.load())
-    if name not in _REGISTRY:
-        raise UsageError(f"no localizer is called {name!r}; there are: {', '.join(localizer_names())}")
-    return _REGISTRY[name]
+    """Names that :func:`make_localizer` knows, plug-ins included."""
+    return LOCALIZERS.names()
 
 
 def make_localizer(name: str, **settings: Any) -> Localizer:
     """A new, untrained localizer; ``settings`` are fields of its ``Settings``.
 
-    Raises UsageError for an unknown name or setting, naming the likely one.
+    Raises UsageError for an unknown name or setting, naming the likely one; KlocError for a plug-in that cannot be
+    loaded.
     """
-    cls = localizer_class(name)
+    cls = LOCALIZERS.get(name)
     return cls(build_settings(cls.Settings, settings, f"localizer {name!r}"))
 
 
@@ -149,4 +128,4 @@ def load_localizer(folder: Path, feature_fingerprint: str | None = None) -> Loca
             f"{folder}: this model was trained on features {trained_on}, these are {feature_fingerprint}; "
             "train it again or use the features it knows"
         )
-    return localizer_class(saved["name"]).load(folder)
+    return LOCALIZERS.get(saved["name"]).load(folder)

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kloc.errors import UsageError
 from kloc.proposals.saved import build_settings, read_model_file
+from kloc.registry import Registry
 
 if TYPE_CHECKING:
     from kloc.features.bank import VideoFeatures
 
 #: The file of a saved generator that names it and holds its settings.
 MODEL_FILE = "proposals.json"
-#: Where the built-in generators live; a module is imported when its name is asked for.
-_MODULES = {"sliding": "kloc.proposals.sliding", "daps": "kloc.proposals.daps"}
-_REGISTRY: dict[str, type[ProposalGenerator]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,40 +65,26 @@ class ProposalGenerator(Protocol):
         ...
 
 
-G = TypeVar("G", bound="type[Any]")
+GENERATORS: Registry[type[ProposalGenerator]] = Registry(
+    "proposal generator",
+    ("Settings", "propose", "save", "load"),
+    built_in={"sliding": "kloc.proposals.sliding", "daps": "kloc.proposals.daps"},
+)
 
-
-def register_generator(name: str) -> Callable[[G], G]:
-    """Class decorator: make a generator known under ``name``."""
-
-    def enter(cls: G) -> G:
-        cls.name = name
-        _REGISTRY[name] = cls
-        return cls
-
-    return enter
+register_generator = GENERATORS.register
 
 
 def generator_names() -> tuple[str, ...]:
     """Names that :func:`make_generator` knows."""
-    return tuple(sorted({*_MODULES, *_REGISTRY}))
-
-
-def generator_class(name: str) -> type[ProposalGenerator]:
-    """The class behind ``name``; raises UsageError that lists the names."""
-    if name not in _REGISTRY and name in _MODULES:
-        importlib.import_module(_MODULES[name])
-    if name not in _REGISTRY:
-        raise UsageError(f"no proposal generator is called {name!r}; there are: {', '.join(generator_names())}")
-    return _REGISTRY[name]
+    return GENERATORS.names()
 
 
 def make_generator(name: str, **settings: Any) -> ProposalGenerator:
     """A new generator; ``settings`` are fields of its ``Settings``. Raises UsageError for an unknown one."""
-    cls = generator_class(name)
+    cls = GENERATORS.get(name)
     return cls(build_settings(cls.Settings, settings, f"proposal generator {name!r}"))
 
 
 def load_generator(folder: Path) -> ProposalGenerator:
     """The generator saved in ``folder``, whichever it is."""
-    return generator_class(read_model_file(folder / MODEL_FILE)["name"]).load(folder)
+    return GENERATORS.get(read_model_file(folder / MODEL_FILE)["name"]).load(folder)

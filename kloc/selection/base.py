@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kloc.errors import UsageError
 from kloc.records import Annotation, Item
 from kloc.seeds import generator
-from kloc.selection.registry import Registry
+from kloc.selection.registry import Constructors
 from kloc.shards import Block
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Steering(Protocol):
 
 
 #: All strategies: built-in ones, and plug-ins by the entry-point group ``kloc.strategies``.
-STRATEGIES: Registry[Strategy] = Registry("strategy", ("heads", "score", "reason"), "kloc.strategies")
+STRATEGIES: Constructors[Strategy] = Constructors("strategy", ("heads", "score", "reason"), "kloc.strategies")
 
 strategy = STRATEGIES.register
 

@@ -24,7 +24,9 @@ def test_names_and_settings_are_checked() -> None:
     assert isinstance(localizer, StageWise)
     assert localizer.name == "stagewise"
     assert localizer.settings.top_k == 3
-    with pytest.raises(UsageError, match=r"no localizer is called 'stage_wise'; there are: .*stagewise"):
+    with pytest.raises(
+        UsageError, match=r"unknown localizer 'stage_wise'; did you mean 'stagewise'\? known: .*stagewise"
+    ):
         make_localizer("stage_wise")
     with pytest.raises(UsageError, match="did you mean 'top_k'"):
         make_localizer("stagewise", topk=3)
@@ -74,7 +76,7 @@ def test_a_damaged_folder_is_told(perfect_videos: list[TrainingVideo], tmp_path:
     model = tmp_path / "localizer.json"
     whole = json.loads(model.read_text())
     for change, error, message in (
-        ({"name": "nobody"}, UsageError, "no localizer is called"),
+        ({"name": "nobody"}, UsageError, "unknown localizer"),
         ({"classes": ["dive"]}, FormatError, "do not fit each other"),
         ({"settings": {"depth": 1}}, FormatError, "another version"),
     ):

@@ -584,7 +584,7 @@ def test_a_localizer_without_attention_module_has_nothing_to_learn_about(
         def __init__(self, settings: Nothing) -> None:
             self.settings = settings
 
-    monkeypatch.setitem(localizers._REGISTRY, "pyramid", Pyramid)  # type: ignore[arg-type]
+    monkeypatch.setitem(localizers.LOCALIZERS.own, "pyramid", Pyramid)  # type: ignore[arg-type]
     settings = world.root / "w" / "kloc.toml"
     settings.write_text(settings.read_text().replace("[localizer]", '[localizer]\nmodel = "pyramid"'))
     workspace = world.workspace

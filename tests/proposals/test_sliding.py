@@ -90,7 +90,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
 
 def test_wrong_names_are_told() -> None:
     assert {"sliding", "daps"} <= set(generator_names())
-    with pytest.raises(UsageError, match="no proposal generator is called 'slide'"):
+    with pytest.raises(UsageError, match="unknown proposal generator 'slide'; did you mean 'sliding'"):
         make_generator("slide")
     with pytest.raises(UsageError, match="did you mean 'min_length'"):
         make_generator("sliding", minlength=3)

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from kloc.errors import KlocError, UsageError
+from kloc.registry import Registry
 from kloc.selection import available, available_policies, make_policy, make_strategy, select
 from kloc.selection.base import Context
-from kloc.selection.registry import Registry
 
 PLUGIN = """
 from typing import ClassVar
@@ -104,5 +104,5 @@ def test_unknown_names_and_parameters():
 def test_two_classes_of_one_name_are_refused():
     registry: Registry[object] = Registry("toy", ())
     registry.register("x")(type("A", (), {}))
-    with pytest.raises(UsageError, match="two classes want to be the toy 'x'"):
+    with pytest.raises(UsageError, match="two parts want to be the toy 'x'"):
         registry.register("x")(type("B", (), {}))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kloc.records import Item
 from kloc.selection.base import Context, Scores, Strategy, Watching
 from kloc.selection.keys import item_keys
-from kloc.selection.registry import Registry
+from kloc.selection.registry import Constructors
 
 #: Yields indices, the one to take next first; is sent whether the one just yielded was taken.
 Walk = Generator[int, bool, None]
@@ -98,7 +98,7 @@ def take(
     return picks
 
 
-POLICIES: Registry[Policy] = Registry("policy", ("pick",))
+POLICIES: Constructors[Policy] = Constructors("policy", ("pick",))
 
 policy = POLICIES.register
 
