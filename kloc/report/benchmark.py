@@ -1,0 +1,198 @@
+"""The paper's table 1 for a dataset of one's own: what full temporal annotation is worth (P2, section 5)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kloc.errors import FormatError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: How the training videos are annotated: as they are, by one 10-second clip each, and by another video's annotation.
+FULL, CLIP, SHUFFLED = "full", "10-second clip", "shuffled labels"
+REGIMES: tuple[str, ...] = (FULL, CLIP, SHUFFLED)
+#: The columns of the table; "Avg" is the mean over .5:.05:.95, which has thresholds that are not printed.
+THRESHOLDS: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+class PaperRow(NamedTuple):
+    """A row of the paper's table 1: mAP in percent at `THRESHOLDS`, and Avg."""
+
+    model: str
+    regime: str
+    values: tuple[float, ...]
+    average: float
+
+
+#: P2, table 1: trained on Kinetics-Localization or on Kinetics' clips, tested on Kinetics-Localization.
+PAPER: tuple[PaperRow, ...] = (
+    PaperRow("Stage-Wise", FULL, (72.1, 59.2, 52.8, 48.7, 45.1, 31.0, 26.4, 17.7, 3.9), 21.3),
+    PaperRow("Stage-Wise", CLIP, (43.2, 34.7, 22.8, 15.1, 13.7, 11.0, 8.9, 5.7, 2.9), 8.2),
+    PaperRow("SSN", FULL, (72.8, 61.3, 54.9, 52.3, 49.6, 32.7, 28.2, 19.5, 5.2), 22.8),
+    PaperRow("SSN", CLIP, (59.4, 40.1, 28.3, 20.8, 15.0, 11.8, 9.4, 5.2, 1.2), 8.3),
+)
+PAPER_NOTE = "the paper's own figures, on another dataset (Kinetics-Localization): compare the shape, not the numbers"
+
+
+@dataclass(frozen=True)
+class BenchmarkRow:
+    """One model trained in one regime.
+
+    mean: mAP at the table's thresholds, in [0, 1], mean over seeds. average: mean over .5:.05:.95 and over seeds.
+    low, high: 95 % t-interval of ``average`` over seeds; ``None`` with one seed.
+    per_seed: ``average`` of each seed that did not fail, in the order of ``seeds``.
+    """
+
+    model: str
+    regime: str
+    mean: tuple[float, ...]
+    average: float
+    low: float | None
+    high: float | None
+    seeds: tuple[int, ...]
+    per_seed: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class BenchmarkTable:
+    """What `kloc benchmark` found. Equal data give equal text.
+
+    subset: the one that is tested on. n_training, n_testing: annotated videos; n_classes: with truth in ``subset``.
+    chance: Avg of guessing scores and classes on the same proposals, in [0, 1], mean over seeds.
+    simulated: whether any annotation came from simulated workers. problems: what failed, one sentence each.
+    """
+
+    name: str
+    rows: tuple[BenchmarkRow, ...]
+    thresholds: tuple[float, ...]
+    seeds: tuple[int, ...]
+    subset: str
+    n_training: int
+    n_testing: int
+    n_classes: int
+    features: str
+    chance: float | None = None
+    simulated: bool = False
+    problems: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models, in the order of the rows."""
+        return tuple(dict.fromkeys(row.model for row in self.rows))
+
+    def row(self, model: str, regime: str) -> BenchmarkRow | None:
+        """The row of a model and a regime, if it is there."""
+        return next((row for row in self.rows if (row.model, row.regime) == (model, regime)), None)
+
+    def sentences(self) -> list[str]:
+        """What the table says, in words: what was measured, what the difference is, whether the control holds."""
+        what = (
+            f"mAP (%) on {self.n_testing} {self.subset} videos of {self.n_classes} classes after training on "
+            f"{self.n_training}; features {self.features}; mean of {len(self.seeds)} seeds"
+        )
+        told = [what + (", annotations of simulated workers." if self.simulated else ".")]
+        for model in self.models:
+            full, clip, shuffled = (self.row(model, regime) for regime in REGIMES)
+            if full is not None and clip is not None:
+                gain = 100 * (full.average - clip.average)
+                told.append(
+                    f"{model}: full annotation against 10-second clips {gain:+.1f} points Avg (the paper's, on its own "
+                    "dataset: +13.1)."
+                )
+            if full is not None and shuffled is not None:
+                bound = full.average / self.n_classes
+                held = "lies below" if shuffled.average <= bound else "lies ABOVE"
+                told.append(
+                    f"{model}: the control (shuffled labels) {held} {100 * bound:.1f}, which finding every action as "
+                    "the full row does and guessing its class would give."
+                )
+        if self.chance is not None:
+            told.append(f"Guessing on the same proposals: {100 * self.chance:.1f} Avg.")
+        if len(self.seeds) > 1:
+            told.append(
+                "± is the 95 % interval over seeds: what training and drawing clips leave to chance, not other videos."
+            )
+        return told
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dictionary; figures in [0, 1]."""
+        paper = {"note": PAPER_NOTE, "rows": [row._asdict() for row in PAPER]}
+        return {"kind": "benchmark", **asdict(self), "paper": paper}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> BenchmarkTable:
+        """Inverse of `to_json`; raises FormatError for anything else."""
+        try:
+            known = {name: _tuples(data[name]) for name in cls.__dataclass_fields__ if name != "rows"}
+            rows = tuple(
+                BenchmarkRow(**{name: _tuples(row[name]) for name in BenchmarkRow.__dataclass_fields__})
+                for row in data["rows"]
+            )
+            return cls(rows=rows, **known)
+        except (KeyError, TypeError):
+            raise FormatError("this is no benchmark table; run `kloc benchmark` again") from None
+
+    def markdown(self) -> str:
+        """The table with the paper's rows below it, and what it says, as GitHub's Markdown."""
+        head = ["model", "trained on", *(f"{t:.1f}" for t in self.thresholds), "Avg"]
+        lines = [_line(head), _line(["---", "---", *["---:"] * (len(head) - 2)])]
+        for row in self.rows:
+            cells = [_percent(value) for value in row.mean] + [f"**{_percent(row.average)}**{_reach(row)}"]
+            lines.append(_line([_plain(row.model), row.regime, *cells]))
+        for paper in PAPER:
+            values = [f"*{value:.1f}*" for value in (*paper.values, paper.average)]
+            lines.append(_line([f"*the paper's {paper.model}*", f"*{paper.regime}*", *values]))
+        told = [*self.sentences(), f"In italics: {PAPER_NOTE}."]
+        return "\n".join([*lines, "", *(f"- {_plain(sentence)}" for sentence in told), ""])
+
+    def terminal(self, console: Console) -> None:
+        """Print the table; it fits 80 columns."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+        table.add_column("", no_wrap=True, overflow="ellipsis", max_width=18)
+        for threshold in self.thresholds:
+            table.add_column(f"{threshold:.1f}".removeprefix("0"), justify="right", no_wrap=True)
+        table.add_column("Avg", justify="left", no_wrap=True)
+        for model in self.models:
+            table.add_row(Text(model, style="bold"))
+            for row in (row for row in self.rows if row.model == model):
+                table.add_row(
+                    f"  {row.regime}", *map(_percent, row.mean), Text(_percent(row.average), "bold").append(_reach(row))
+                )
+        for name in dict.fromkeys(paper.model for paper in PAPER):
+            table.add_row(Text(f"paper: {name}", style="dim bold"))
+            for paper in (paper for paper in PAPER if paper.model == name):
+                cells = (f"  {paper.regime}", *(f"{v:.1f}" for v in (*paper.values, paper.average)))
+                table.add_row(*(Text(cell, style="dim") for cell in cells))
+        console.print(table)
+        console.print(Text(PAPER_NOTE, style="dim"))
+        for sentence in self.sentences():
+            console.print(Text(sentence))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def _reach(row: BenchmarkRow) -> str:
+    """Half the width of the interval: a t-interval lies evenly around the mean."""
+    return "" if row.high is None else f" ±{100 * (row.high - row.average):.1f}"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    """A name that cannot leave its cell."""
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
