@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kloc.errors import UsageError
-from kloc.evaluation.matching import MATCHERS
+from kloc.evaluation.matching import match, rule
 from kloc.evaluation.tables import (
     DetectionTable,
     Duplicates,
@@ -179,20 +179,21 @@ def judge(
     Raises:
         UsageError: thresholds outside (0, 1] or more than 64, an unknown rule.
     """
-    if matching not in MATCHERS:
-        raise UsageError(f"unknown matching rule {matching!r}; known: {', '.join(sorted(MATCHERS))}")
+    chosen = rule(matching)
     asked = np.atleast_1d(np.asarray(thresholds, np.float64))
     if asked.ndim != 1 or not 0 < len(asked) <= 64 or not np.all((asked > 0) & (asked <= 1)):
         raise UsageError("tIoU thresholds must be 1 to 64 numbers in (0, 1]")
     order = np.argsort(asked)
-    right = MATCHERS[matching](table, found, asked[order])
+    result = match(table, found, asked[order], chosen)
+    shifts = np.arange(len(asked), dtype=np.uint64)[:, None]
     n_truth = table.per_class()
     bounds = np.searchsorted(found.label, np.arange(len(table.classes) + 1))
     precision = np.full((len(asked), len(table.classes)), np.nan)
     for c in np.flatnonzero(n_truth):
-        bits = right[bounds[c] : bounds[c + 1]]
-        correct = (bits[None, :] >> np.arange(len(asked), dtype=np.uint64)[:, None]) & np.uint64(1)
-        precision[order, c] = interpolated_ap(correct.astype(np.bool_), int(n_truth[c]))
+        rows = slice(bounds[c], bounds[c + 1])
+        correct = ((result.right[rows] >> shifts) & np.uint64(1)).astype(np.bool_)
+        counted = ((result.left_out[rows] >> shifts) & np.uint64(1)) == 0
+        precision[order, c] = average_precision(correct, counted, int(n_truth[c]), interpolated=chosen.interpolated)
     return DetectionResult(
         asked,
         table.classes,
@@ -206,22 +207,27 @@ def judge(
     )
 
 
-def interpolated_ap(correct: NDArray[np.bool_], n_truth: int) -> NDArray[np.float64]:
-    """Area under the interpolated precision-recall curve of each row.
+def average_precision(
+    correct: NDArray[np.bool_], counted: NDArray[np.bool_], n_truth: int, *, interpolated: bool = True
+) -> NDArray[np.float64]:
+    """Area under the precision-recall curve of each row.
 
     Args:
         correct: bool ``(K, D)``, detections best first.
+        counted: bool ``(K, D)``, false where a detection is neither right nor wrong.
         n_truth: instances there are.
+        interpolated: precision at a recall is the best precision at that or any higher recall.
 
     Returns:
-        float64 ``(K,)``. Precision at a recall is the best precision at that or any higher recall.
+        float64 ``(K,)``.
     """
     if not correct.shape[1]:
         return np.zeros(len(correct))
-    precision = np.cumsum(correct, axis=1) / np.arange(1, correct.shape[1] + 1)
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    precision = np.cumsum(correct, axis=1) / np.maximum(np.cumsum(counted, axis=1), 1)
+    if interpolated:
+        precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     # Recall grows by 1 / n_truth at every right detection and nowhere else.
-    return np.asarray(np.where(correct, envelope, 0.0).sum(axis=1) / n_truth)
+    return np.asarray(np.where(correct, precision, 0.0).sum(axis=1) / n_truth)
 
 
 def _row(name: str, values: NDArray[np.float64], width: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Literal
 
@@ -17,6 +17,8 @@ from kloc.records import Annotation, Dataset, Detection, Instance
 #: another one are slips of the annotation tool (as ActionFormer and OpenTAD).
 Duplicates = Literal["keep", "drop"]
 DUPLICATE_TOLERANCE = 1e-3
+#: The class (in any case) whose instances are no truth: THUMOS'14 marks by it what may or may not be an action.
+AMBIGUOUS = "ambiguous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class TruthTable:
     asked: bool ``(K, C)``: the different sets of classes annotations are exhaustive for; ``asked_of`` int64 ``(V,)``
         says which one holds for a video.
     span: float64 ``(V, 2)``: the stretch of each video that is annotated, infinite where it is all of it.
+    ambiguous: float64 ``(A, 2)``: instances of a class called "Ambiguous", which is none of ``classes``, by video;
+        ``ambiguous_video`` int64 ``(A,)``.
     """
 
     classes: tuple[str, ...]
@@ -39,6 +43,8 @@ class TruthTable:
     asked: NDArray[np.bool_]
     asked_of: NDArray[np.int64]
     span: NDArray[np.float64]
+    ambiguous_video: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    ambiguous: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
 
     @property
     def group(self) -> NDArray[np.int64]:
@@ -93,18 +99,23 @@ def truth_table(truth: Dataset, duplicates: Duplicates = "keep") -> TruthTable:
     """
     if duplicates not in ("keep", "drop"):
         raise UsageError(f"duplicates must be 'keep' or 'drop', not {duplicates!r}")
-    names = {name: index for index, name in enumerate(truth.classes)}
+    classes = tuple(name for name in truth.classes if name.lower() != AMBIGUOUS)
+    names = {name: index for index, name in enumerate(classes)}
     videos = tuple(sorted(truth.annotations))
     sets: dict[frozenset[str] | None, int] = {}
     asked_of = np.zeros(len(videos), np.int64)
     span = np.tile([-np.inf, np.inf], (len(videos), 1))
     rows: list[tuple[int, int, float, float]] = []
+    ambiguous: list[tuple[int, float, float]] = []
     for number, video_id in enumerate(videos):
         annotation = truth.annotations[video_id]
         asked_of[number] = sets.setdefault(annotation.exhaustive_for, len(sets))
         span[number] = _span(truth, video_id, annotation)
         kept: list[Instance] = []
         for instance in annotation.instances:
+            if instance.label.lower() == AMBIGUOUS:
+                ambiguous.append((number, instance.start, instance.end))
+                continue
             if instance.label not in names:
                 raise FormatError(
                     f"video {video_id!r} is annotated with {instance.label!r}, which is no class of dataset "
@@ -113,13 +124,14 @@ def truth_table(truth: Dataset, duplicates: Duplicates = "keep") -> TruthTable:
             if annotation.covers(instance.label) and not (duplicates == "drop" and _is_twin(instance, kept)):
                 kept.append(instance)
         rows += sorted(((number, names[i.label], i.start, i.end) for i in kept), key=lambda row: row[1])
-    asked = np.ones((len(sets), len(truth.classes)), np.bool_)
+    asked = np.ones((len(sets), len(classes)), np.bool_)
     for exhaustive, index in sets.items():
         if exhaustive is not None:
-            asked[index] = [name in exhaustive for name in truth.classes]
+            asked[index] = [name in exhaustive for name in classes]
     columns = np.array(rows, np.float64).reshape(-1, 4)
+    unclear = np.array(ambiguous, np.float64).reshape(-1, 3)
     return TruthTable(
-        truth.classes,
+        classes,
         videos,
         columns[:, 0].astype(np.int64),
         columns[:, 1].astype(np.int64),
@@ -128,6 +140,8 @@ def truth_table(truth: Dataset, duplicates: Duplicates = "keep") -> TruthTable:
         asked,
         asked_of,
         span,
+        unclear[:, 0].astype(np.int64),
+        unclear[:, 1:].copy(),
     )
 
 
