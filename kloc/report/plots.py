@@ -6,11 +6,15 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from kloc.report.statistics import Pairwise
@@ -18,6 +22,7 @@ from kloc.report.statistics import Pairwise
 #: Okabe and Ito's colours, the ones that stand out on white and on near black, best first.
 COLOURS: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c6bb1", "#7f7f7f")
 INK, FAINT, PAPER = "#22272e", "#b9c0c8", "#ffffff"
+_LIGHT = "#fffffe"  # text on dark cells: white that `for_page` leaves alone
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _STYLE = {
     "svg.fonttype": "none",
@@ -41,6 +46,13 @@ _STYLE = {
     "axes.facecolor": "none",
     "legend.frameon": False,
 }
+
+
+class Drawing(str):
+    """The SVG text of a plot, with the figure it was made from."""
+
+    __slots__ = ("figure",)
+    figure: Figure
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,7 @@ class Panel:
     note: str = ""
 
 
-def panel_plot(panel: Panel) -> str:
+def panel_plot(panel: Panel) -> Drawing:
     """SVG of a panel; lines of many points are drawn without markers."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(5.0, 3.7) if panel.small else (7.2, 4.2))
@@ -153,7 +165,7 @@ def _percent(x: float, _: int = 0) -> str:
 
 def learning_curve(
     curves: Sequence[Curve], *, x_label: str = "labelled videos", y_label: str = "mAP@0.5", title: str = ""
-) -> str:
+) -> Drawing:
     """SVG of the learning curves of several arms; an arm of a single point is drawn as a level to reach."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 4.0))
@@ -178,7 +190,7 @@ def learning_curve(
         return _svg(figure, "learning-curve" + title)
 
 
-def bars(values: Mapping[str, float], *, x_label: str = "", title: str = "", percent: bool = False) -> str:
+def bars(values: Mapping[str, float], *, x_label: str = "", title: str = "", percent: bool = False) -> Drawing:
     """SVG of horizontal bars, in the order given, each with its figure."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 0.9 + 0.32 * max(len(values), 1)))
@@ -187,33 +199,43 @@ def bars(values: Mapping[str, float], *, x_label: str = "", title: str = "", per
         drawn = axes.barh(range(len(names)), [values[n] for n in names], color=COLOURS[0], height=0.68)
         labels = [f"{v:.1%}" if percent else f"{v:,.4g}" for v in values.values()]
         axes.bar_label(drawn, labels, padding=4, fontsize=10, color=INK)
+        tips = [(bar, f"{name}: {label}") for bar, name, label in zip(drawn, names, labels, strict=True)]
         # parse_math off: a class name may hold a dollar sign
         axes.set_yticks(range(len(names)), names, parse_math=False)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.12)
         axes.set(xlabel=x_label, title=title)
-        return _svg(figure, "bars" + title)
+        return _svg(figure, "bars" + title, tips)
 
 
-def heatmap(matrix: Pairwise, *, title: str = "") -> str:
+def heatmap(matrix: Pairwise, *, title: str = "") -> Drawing:
     """SVG of one pairwise matrix, in percent of all instances."""
     with mpl.rc_context({**_STYLE, "axes.grid": False}):
         figure = Figure(figsize=(4.4, 3.8))
         axes = figure.add_subplot()
         top = max((x for row in matrix.percent for x in row), default=0.0)
-        axes.imshow(matrix.percent or [[0.0]], cmap="Blues", vmin=0, vmax=max(top, 1e-9))
+        axes.set(xlim=(-0.5, len(matrix.column_names) - 0.5), ylim=(len(matrix.row_names) - 0.5, -0.5), aspect="equal")
+        tips = []
         for r, row in enumerate(matrix.percent):
             for c, x in enumerate(row):
-                axes.text(c, r, f"{x:.1f}", ha="center", va="center", color=PAPER if x > 0.6 * top else INK)
+                colour = mpl.colormaps["Blues"](x / max(top, 1e-9))
+                cell = axes.add_patch(Rectangle((c - 0.5, r - 0.5), 1, 1, facecolor=colour, edgecolor=PAPER))
+                tips.append((cell, matrix.tip(r, c)))
+                axes.text(c, r, f"{x:.1f}", ha="center", va="center", color=_LIGHT if x > 0.6 * top else INK)
         axes.set_xticks(range(len(matrix.column_names)), matrix.column_names)
         axes.set_yticks(range(len(matrix.row_names)), matrix.row_names)
         axes.set(xlabel=matrix.columns, ylabel=matrix.rows, title=title)
-        return _svg(figure, f"heat-{matrix.rows}-{matrix.columns}")
+        return _svg(figure, f"heat-{matrix.rows}-{matrix.columns}", tips)
 
 
-def _svg(figure: Figure, salt: str) -> str:
-    """The figure as an ``<svg>`` element: no date, no version, ids that depend on the content alone."""
+def _svg(figure: Figure, salt: str, tips: Sequence[tuple[Artist, str]] = ()) -> Drawing:
+    """The figure as an ``<svg>`` element: no date, no version, ids that depend on the content alone.
+
+    tips: artists, each with what pointing at it tells (a ``<title>``, as browsers show it).
+    """
+    for i, (artist, _) in enumerate(tips):
+        artist.set_gid(f"tip-{i}")
     for text in figure.findobj(mpl.text.Text):
         text.set_parse_math(False)  # names are text, never formulas
     FigureCanvasSVG(figure)
@@ -223,11 +245,23 @@ def _svg(figure: Figure, salt: str) -> str:
     found = re.search(r"<svg.*</svg>", stream.getvalue(), re.DOTALL)
     assert found is not None, "matplotlib wrote no svg element"
     bare = re.sub(r"<metadata>.*?</metadata>", "", found.group(0), flags=re.DOTALL)
-    return re.sub(r"\s*\n", "\n", bare) + "\n"
+    told = re.sub(r'<g id="tip-(\d+)">', lambda m: f'<g class="tip"><title>{escape(tips[int(m[1])][1])}</title>', bare)
+    drawing = Drawing(re.sub(r"\s*\n", "\n", told) + "\n")
+    drawing.figure = figure
+    return drawing
+
+
+def to_png(drawing: Drawing, dpi: int = 160) -> bytes:
+    """The same drawing as the bytes of a PNG file; equal drawings give equal bytes."""
+    stream = io.BytesIO()
+    FigureCanvasAgg(drawing.figure)
+    drawing.figure.savefig(stream, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+    return stream.getvalue()
 
 
 def for_page(svg: str) -> str:
-    """The same drawing with the page's colours instead of fixed ones, so that it follows light and dark."""
-    replaced = re.sub(r"(?i)#22272e", "var(--ink)", svg)
+    """The same drawing with the page's colours, so that it follows light and dark, and with the page's own tips."""
+    told = re.sub(r'<g class="tip"><title>(.*?)</title>', r'<g data-tip="\1">', svg, flags=re.DOTALL)
+    replaced = re.sub(r"(?i)#22272e", "var(--ink)", told)
     replaced = re.sub(r"(?i)#b9c0c8", "var(--line)", replaced)
     return re.sub(r"(?i)fill: ?#ffffff", "fill: none", replaced)

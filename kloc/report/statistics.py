@@ -44,6 +44,13 @@ class Pairwise:
     counts: tuple[tuple[int, ...], ...]
     percent: tuple[tuple[float, ...], ...]
 
+    def tip(self, row: int, column: int) -> str:
+        """One cell in words."""
+        return (
+            f"{self.rows} {self.row_names[row]}, {self.columns} {self.column_names[column]}: "
+            f"{self.counts[row][column]:,} instances, {self.percent[row][column]:.2f} %"
+        )
+
 
 @dataclass(frozen=True)
 class ClassRow:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import re
 from xml.etree.ElementTree import Element
 
 import pytest
 from defusedxml.ElementTree import fromstring
+from PIL import Image
 
 from kloc.records import Annotation, Dataset, Instance, Video
-from kloc.report.plots import Curve, CurvePoint, Panel, Series, bars, for_page, heatmap, learning_curve, panel_plot
+from kloc.report.plots import (
+    Curve,
+    CurvePoint,
+    Panel,
+    Series,
+    bars,
+    for_page,
+    heatmap,
+    learning_curve,
+    panel_plot,
+    to_png,
+)
 from kloc.report.statistics import compute
 
 CURVES = (
@@ -103,3 +116,21 @@ def _bare(line: Series) -> Panel:
 
 def test_an_empty_panel_is_still_a_drawing() -> None:
     fromstring(panel_plot(Panel("", "x", "y", ())))
+
+
+def test_the_same_figure_as_png_has_equal_bytes_and_the_svgs_shape() -> None:
+    drawing = bars({"a $x$": 0.25, "b": 1.0}, title="shares")
+    made = to_png(drawing)
+    assert made == to_png(bars({"a $x$": 0.25, "b": 1.0}, title="shares"))
+    image = Image.open(io.BytesIO(made))
+    width, height = (float(x) for x in re.findall(r'(?:width|height)="([\d.]+)pt"', drawing)[:2])
+    assert image.width / image.height == pytest.approx(width / height, rel=0.03)
+    assert len({pixel for _, pixel in image.convert("RGB").getcolors(1 << 20) or ()}) > 8  # something is drawn
+
+
+def test_pointing_at_a_bar_tells_its_figure_on_the_disk_and_on_the_page() -> None:
+    svg = bars({'a "b" <c>': 0.25, "d": 1.0}, percent=True)
+    titles = [e.text for e in fromstring(svg).iter() if e.tag.endswith("}title")]
+    assert titles == ['a "b" <c>: 25.0%', "d: 100.0%"]
+    tips = [e.get("data-tip") for e in fromstring(for_page(svg)).iter() if e.get("data-tip")]
+    assert tips == titles
