@@ -95,11 +95,14 @@ class Dataset:
     videos: Mapping[str, Video]
     annotations: Mapping[str, Annotation]
     name: str = "dataset"
+    #: Where the annotations come from, where that must be said wherever they are shown: "simulated workers".
+    origin: str = ""
 
     def of(self, subset: Subset) -> Dataset:
         """The part of the dataset whose videos belong to ``subset``."""
         videos = {k: v for k, v in self.videos.items() if v.subset == subset}
-        return Dataset(self.classes, videos, {k: a for k, a in self.annotations.items() if k in videos}, self.name)
+        annotations = {k: a for k, a in self.annotations.items() if k in videos}
+        return Dataset(self.classes, videos, annotations, self.name, self.origin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from kloc.errors import FormatError
-from kloc.records import Dataset, Instance, Subset
+from kloc.errors import FormatError, UsageError
+from kloc.records import Annotation, Dataset, Instance, Item, Subset
 
 _SUBSETS: dict[str, Subset] = {"train": "training", "val": "validation", "test": "testing"}
 
@@ -50,6 +50,26 @@ class Extra:
     version: str = "1.0"
     media: Mapping[str, Media] = field(default_factory=dict)
     header: Mapping[str, str] = field(default_factory=dict)
+
+
+def rebased(dataset: Dataset, origin: Origin) -> Dataset:
+    """The dataset as it is written: as it is, or with every video's first frame at 0 (to the microsecond)."""
+    if origin == "stream":
+        return dataset
+    if origin != "first-frame":
+        raise UsageError(f"unknown time origin {origin!r}; use stream or first-frame")
+
+    def moved(time: float, by: float) -> float:
+        return round(time - by, 6)
+
+    videos = {k: replace(v, start=0.0, end=moved(v.end, v.start)) for k, v in dataset.videos.items()}
+    annotations: dict[str, Annotation] = {}
+    for video_id, old in dataset.annotations.items():
+        by = dataset.videos[video_id].start
+        instances = tuple(replace(i, start=moved(i.start, by), end=moved(i.end, by)) for i in old.instances)
+        item = Item(video_id, moved(old.item.start, by), moved(old.item.end, by))
+        annotations[video_id] = Annotation(item, instances, old.exhaustive_for)
+    return replace(dataset, videos=videos, annotations=annotations)
 
 
 class Problems:

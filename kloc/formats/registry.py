@@ -14,11 +14,18 @@ from typing import Literal, Protocol, cast
 
 from kloc.errors import UsageError
 from kloc.formats.common import Extra, Reading
+from kloc.formats.losses import ASPECTS, Aspect
 from kloc.records import Dataset
 
 
 class FormatModule(Protocol):
-    """What a module of a format offers."""
+    """What a module of a format offers.
+
+    LOST: what no file of this format can hold; reading what was written gives ``losses.forget(dataset, LOST)``
+    wherever `write` said nothing more than ``losses.sentences(dataset, LOST, extra)``.
+    """
+
+    LOST: frozenset[Aspect]
 
     def read(self, path: Path, *, name: str | None = None) -> Reading:
         """Read a file or folder. Raises FormatError naming the file and the place."""
@@ -29,16 +36,21 @@ class FormatModule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format: its name on the command line, its title, whether it is a file or a folder, and its usual file name.
+    """A format: its name on the command line, its title, whether it is a file or a folder, and its usual name.
 
-    loss: what no file of this format can hold, as one sentence; empty where writing and reading lose nothing.
+    file: in an export's folder; ``.`` where the files lie in that folder itself.
     """
 
     name: str
     title: str
     kind: Literal["file", "folder"]
     file: str
-    loss: str = ""
+
+    @property
+    def loss(self) -> str:
+        """What no file of this format can hold, as one sentence; empty where writing and reading lose nothing."""
+        lost = [words for aspect, words in ASPECTS.items() if aspect in self.module.LOST]
+        return f"It has no place for {'; '.join(lost)}." if lost else ""
 
     @property
     def module(self) -> FormatModule:
@@ -46,7 +58,23 @@ class Format:
         return cast(FormatModule, import_module(f"kloc.formats.{self.name.replace('-', '_')}"))
 
 
-FORMATS: dict[str, Format] = {}
+_ALL = (
+    Format("activitynet", "ActivityNet JSON", "file", "annotations.json"),
+    Format("csv", "CSV tables", "folder", "."),
+    Format("hacs", "HACS segments JSON", "file", "HACS_segments.json"),
+    Format("coco", "COCO-like JSON of videos", "file", "coco.json"),
+    Format("thumos", "THUMOS'14 text files", "folder", "thumos"),
+    Format("kinetics", "Kinetics CSV of clips", "file", "kinetics.csv"),
+    Format("charades", "Charades CSV and class list", "folder", "charades"),
+    Format("huggingface", "Hugging Face datasets", "folder", "huggingface"),
+    Format("fiftyone", "FiftyOne temporal detections", "folder", "fiftyone"),
+    Format("cvat", "CVAT for video XML", "folder", "cvat"),
+    Format("label-studio", "Label Studio tasks JSON", "file", "label-studio.json"),
+    Format("elan", "ELAN documents (.eaf)", "folder", "elan"),
+    Format("via", "VIA 3 project JSON", "file", "via.json"),
+    Format("webvtt", "WebVTT captions", "folder", "webvtt"),
+)
+FORMATS: dict[str, Format] = {format.name: format for format in _ALL}
 
 
 def named(name: str) -> Format:
