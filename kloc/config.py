@@ -288,7 +288,7 @@ def template(**changes: Any) -> str:
             name = f"{section}.{key}"
             lines += _wrapped(field.description or "")
             value = changes.get(name, getattr(defaults, key))
-            lines.append(f"{'' if name in changes else '# '}{key} = {_toml(value)}")
+            lines.append(f"{'' if name in changes else '# '}{key} = {toml_value(value)}")
         lines.append("")
     return "\n".join(lines)
 
@@ -297,13 +297,14 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, 100, initial_indent="# ", subsequent_indent="# ")
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A value as TOML writes it, on one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(k, ensure_ascii=False)} = {_toml(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(k, ensure_ascii=False)} = {toml_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
     return repr(value)

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; the default is this machine only.")] = "",
-    port: Annotated[int, typer.Option(help="Port; default: the one in crowd.endpoint.")] = 0,
+    port: Annotated[int, typer.Option(help="Port; default: the one in crowd.endpoint.", show_default=False)] = 0,
     lan: Annotated[bool, typer.Option("--lan", help="Serve the local network, and show its QR code.")] = False,
     workspace: WorkspaceOption = None,
 ) -> None:

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def review(
-    port: Annotated[int, typer.Option(help="Port; default: a free one.")] = 0,
+    port: Annotated[int, typer.Option(help="Port; default: a free one.", show_default=False)] = 0,
     round_: Annotated[int | None, typer.Option("--round", help="Only what this round published.")] = None,
     video: Annotated[str | None, typer.Option(help="Only this video, published or not.")] = None,
     browse: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = True,
