@@ -7,15 +7,17 @@ dataset the format could not hold. Equal input gives equal bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from types import ModuleType
+from typing import Any, Literal, Protocol, cast
 
-from kloc.errors import UsageError
+from kloc.errors import KlocError
 from kloc.formats.common import Extra, Reading
 from kloc.formats.losses import ASPECTS, Aspect
 from kloc.records import Dataset
+from kloc.registry import Registry
 
 
 class FormatModule(Protocol):
@@ -39,12 +41,14 @@ class Format:
     """A format: its name on the command line, its title, whether it is a file or a folder, and its usual name.
 
     file: in an export's folder; ``.`` where the files lie in that folder itself.
+    source: the plug-in's module that reads and writes it; empty for ours.
     """
 
     name: str
     title: str
     kind: Literal["file", "folder"]
     file: str
+    source: str = ""
 
     @property
     def loss(self) -> str:
@@ -55,7 +59,12 @@ class Format:
     @property
     def module(self) -> FormatModule:
         """The module that reads and writes; imported when asked for."""
-        return cast(FormatModule, import_module(f"kloc.formats.{self.name.replace('-', '_')}"))
+        return cast(FormatModule, import_module(self.module_name))
+
+    @property
+    def module_name(self) -> str:
+        """The module's full name."""
+        return self.source or f"kloc.formats.{self.name.replace('-', '_')}"
 
 
 _ALL = (
@@ -77,8 +86,23 @@ _ALL = (
 FORMATS: dict[str, Format] = {format.name: format for format in _ALL}
 
 
+#: Other people's: modules by the entry-point group ``kloc.formats`` that have ``FORMAT``, a `Format`, beside the rest.
+PLUGINS: Registry[Any] = Registry(
+    "format",
+    ("FORMAT", "LOST", "read", "write"),
+    "kloc.formats",
+    {name: format.module_name for name, format in FORMATS.items()},
+)
+
+
 def named(name: str) -> Format:
-    """The format called ``name``. Raises UsageError that lists all names."""
-    if name not in FORMATS:
-        raise UsageError(f"unknown format {name!r}; there are: {', '.join(sorted(FORMATS))}")
-    return FORMATS[name]
+    """The format called ``name``, ours or a plug-in's.
+
+    Raises UsageError that lists all names, KlocError for a plug-in that cannot be used.
+    """
+    if name in FORMATS:
+        return FORMATS[name]
+    found = PLUGINS.get(name)
+    if not isinstance(found, ModuleType) or not isinstance(found.FORMAT, Format):
+        raise KlocError(f"the format plug-in {name!r} is no module with FORMAT = Format(...); fix or uninstall it")
+    return replace(found.FORMAT, name=name, source=found.__name__)
