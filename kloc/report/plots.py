@@ -24,7 +24,8 @@ COLOURS: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9
 INK, FAINT, PAPER = "#22272e", "#b9c0c8", "#ffffff"
 _LIGHT = "#fffffe"  # text on dark cells: white that `for_page` leaves alone
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_STYLE = {
+#: What all drawings look like.
+STYLE = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 11,
@@ -110,7 +111,7 @@ class Panel:
 
 def panel_plot(panel: Panel) -> Drawing:
     """SVG of a panel; lines of many points are drawn without markers."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.0, 3.7) if panel.small else (7.2, 4.2))
         axes = figure.add_subplot()
         if panel.level is not None:
@@ -142,7 +143,7 @@ def panel_plot(panel: Panel) -> Drawing:
         if panel.series:
             columns = 2 if panel.small else 4
             axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncol=columns, fontsize=10, borderaxespad=0)
-        return _svg(figure, f"panel {panel.title}")
+        return draw(figure, f"panel {panel.title}")
 
 
 def _heights(panel: Panel) -> tuple[float, float] | None:
@@ -167,7 +168,7 @@ def learning_curve(
     curves: Sequence[Curve], *, x_label: str = "labelled videos", y_label: str = "mAP@0.5", title: str = ""
 ) -> Drawing:
     """SVG of the learning curves of several arms; an arm of a single point is drawn as a level to reach."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.0))
         axes = figure.add_subplot()
         for i, curve in enumerate(curves):
@@ -187,12 +188,12 @@ def learning_curve(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         if curves:
             axes.legend(loc="upper left", bbox_to_anchor=(0, -0.15), ncol=2, fontsize=10, borderaxespad=0)
-        return _svg(figure, "learning-curve" + title)
+        return draw(figure, "learning-curve" + title)
 
 
 def bars(values: Mapping[str, float], *, x_label: str = "", title: str = "", percent: bool = False) -> Drawing:
     """SVG of horizontal bars, in the order given, each with its figure."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.9 + 0.32 * max(len(values), 1)))
         axes = figure.add_subplot()
         names = list(values)
@@ -206,12 +207,12 @@ def bars(values: Mapping[str, float], *, x_label: str = "", title: str = "", per
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.12)
         axes.set(xlabel=x_label, title=title)
-        return _svg(figure, "bars" + title, tips)
+        return draw(figure, "bars" + title, tips)
 
 
 def heatmap(matrix: Pairwise, *, title: str = "") -> Drawing:
     """SVG of one pairwise matrix, in percent of all instances."""
-    with mpl.rc_context({**_STYLE, "axes.grid": False}):
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(4.4, 3.8))
         axes = figure.add_subplot()
         top = max((x for row in matrix.percent for x in row), default=0.0)
@@ -226,10 +227,10 @@ def heatmap(matrix: Pairwise, *, title: str = "") -> Drawing:
         axes.set_xticks(range(len(matrix.column_names)), matrix.column_names)
         axes.set_yticks(range(len(matrix.row_names)), matrix.row_names)
         axes.set(xlabel=matrix.columns, ylabel=matrix.rows, title=title)
-        return _svg(figure, f"heat-{matrix.rows}-{matrix.columns}", tips)
+        return draw(figure, f"heat-{matrix.rows}-{matrix.columns}", tips)
 
 
-def _svg(figure: Figure, salt: str, tips: Sequence[tuple[Artist, str]] = ()) -> Drawing:
+def draw(figure: Figure, salt: str, tips: Sequence[tuple[Artist, str]] = ()) -> Drawing:
     """The figure as an ``<svg>`` element: no date, no version, ids that depend on the content alone.
 
     tips: artists, each with what pointing at it tells (a ``<title>``, as browsers show it).
