@@ -6,24 +6,26 @@ instances, each in five right-closed bins from XS to XL. DETAD's bins differ in 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kloc.attributes import BINNINGS, Bins
+from kloc.attributes import BINNINGS, AttributeTable, Bins, attributes_of
 from kloc.errors import UsageError
-from kloc.records import SUBSETS, Annotation, Dataset, Instance, Video
+from kloc.records import SUBSETS, Dataset
+from kloc.report.label_problems import LabelProblem, label_problems, leakage
 
-SHORT = 0.5  # seconds; shorter instances are suspicious
-_EXAMPLES = 5
+#: Bins of the number of instances for counting videos, where none is a number too.
+_VIDEOS = Bins("videos", "instances in a video", (0.0, 1.0, 4.0, 8.0, 16.0), ("0", "1", "2–4", "5–8", "9–16", "> 16"))
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Instances in each bin of one attribute."""
+    """Instances (or videos) in each bin of one attribute."""
 
     attribute: str
     unit: str
@@ -54,7 +56,10 @@ class Pairwise:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class. Lengths in seconds, coverage as a share; ``None`` where there is no instance."""
+    """One class. Lengths in seconds, coverage as a share; ``None`` where there is no instance, or no duration.
+
+    by_subset: instances in each subset; seconds_by_subset: seconds of action in each.
+    """
 
     label: str
     videos: int
@@ -66,19 +71,22 @@ class ClassRow:
     mean_coverage: float | None
     median_coverage: float | None
     by_subset: dict[str, int]
+    seconds_by_subset: dict[str, float]
 
 
 @dataclass(frozen=True)
 class SubsetRow:
-    """One subset. ``action_hours`` counts time covered by at least one instance once."""
+    """One subset. ``action_hours`` counts time covered by at least one instance once; balance as in `Statistics`."""
 
     subset: str
     videos: int
     annotated: int
     instances: int
+    classes: int
     hours: float
     annotated_hours: float
     action_hours: float
+    balance: float | None
 
 
 @dataclass(frozen=True)
@@ -93,17 +101,26 @@ class VideoRow:
 
 
 @dataclass(frozen=True)
-class LabelProblem:
-    """One kind of label problem, how often it occurs, and where (first few)."""
+class Facts:
+    """The paper's sentences about its dataset, for this one: percent, ``None`` where nothing is known.
 
-    kind: str
-    count: int
-    examples: tuple[str, ...]
+    relatively_small: instances with a coverage of XS or S. hardest: with coverage XS and length XS.
+    single_of_xl: of the instances with coverage XL, those that are the only one of their video.
+    """
+
+    relatively_small: float | None
+    hardest: float | None
+    single_of_xl: float | None
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """All that ``kloc stats`` tells. ``balance`` is the entropy of the classes' instances, 1 for a uniform one."""
+    """All that ``kloc stats`` tells. ``balance`` is the entropy of the classes' instances, 1 for a uniform one.
+
+    measured: instances behind ``attributes``, ``pairwise`` and ``facts``: those of videos whose duration is known, or
+    all where none is (coverage is left out then). untimed: videos without a duration; hours leave them out.
+    reading: what the reader of the file had to say. problems: of the labels; leakage: between the subsets.
+    """
 
     name: str
     bins: str
@@ -119,203 +136,215 @@ class Statistics:
     mean_length: float | None
     median_length: float | None
     balance: float | None
+    measured: int
+    untimed: int
+    facts: Facts
     subsets: tuple[SubsetRow, ...]
     per_class: tuple[ClassRow, ...]
     attributes: tuple[Histogram, ...]
     pairwise: tuple[Pairwise, ...]
+    videos_by_instances: Histogram
     per_video: tuple[VideoRow, ...]
     problems: tuple[LabelProblem, ...]
+    leakage: tuple[LabelProblem, ...]
+    reading: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries and lists."""
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class _Valid:
-    """One instance that counts, with its video and its attributes."""
-
-    video: Video
-    instance: Instance
-    coverage: float
-    n_in_video: int
-
-
-def compute(dataset: Dataset, bins: Literal["paper", "detad"] = "paper") -> Statistics:
+def compute(
+    dataset: Dataset,
+    bins: Literal["paper", "detad"] = "paper",
+    *,
+    groups: Mapping[str, Mapping[str, str]] | None = None,
+    reading: Sequence[str] = (),
+) -> Statistics:
     """Statistics of all annotated videos of ``dataset``.
 
-    Instances that end before they start, lie in a video without duration, or are repeated are counted as
-    problems and left out; ends beyond the video are clipped for the attributes (DETAD's binning leaves out
-    instances with a coverage above 1). Raises UsageError for unknown ``bins``.
+    Which instances count, `kloc.attributes.counting` says (DETAD's binning drops those longer than their video); a
+    video whose duration is 0 is one whose duration is not known. groups: what videos must not share across subsets
+    ("same file") -> group of each video. reading: what the reader of the file had to say.
+    Raises UsageError for unknown ``bins``.
     """
     if bins not in BINNINGS:
         raise UsageError(f"unknown bins {bins!r}; there are: {', '.join(BINNINGS)}")
-    problems = _Problems()
-    valid: dict[str, list[_Valid]] = {}
-    for video_id in sorted(dataset.annotations):
-        if video_id not in dataset.videos:
-            problems.add("annotation of a video that the dataset lacks", video_id)
-            continue
-        video = dataset.videos[video_id]
-        valid[video_id] = _valid(video, dataset.annotations[video_id], dataset.classes, problems, bins == "detad")
-    kept = [v for row in valid.values() for v in row]
-    lengths = np.asarray([v.instance.duration for v in kept], np.float64)
-    attributes, pairwise = _attributes(kept, BINNINGS[bins])
-    by_class: dict[str, list[_Valid]] = {label: [] for label in dataset.classes}
-    for one in kept:
-        by_class.setdefault(one.instance.label, []).append(one)
-    present = [s for s in SUBSETS if any(v.subset == s for v in dataset.videos.values())]
-    per_class = tuple(_class_row(label, by_class[label], present) for label in dataset.classes)
-    with_any = sum(bool(row) for row in valid.values())
-    subsets = tuple(row for row in (_subset_row(dataset, s, valid) for s in SUBSETS) if row.videos)
+    table = attributes_of(dataset, "drop" if bins == "detad" else "clip")
+    per_video = _per_video(dataset, table)
+    per_class = _per_class(dataset, table)
+    attributes, pairwise, facts = _attributes(table, BINNINGS[bins])
+    counts = np.asarray([row.instances for row in per_video], np.float64)
+    subsets = tuple(
+        _subset_row(dataset, s, per_video, per_class)
+        for s in SUBSETS
+        if any(v.subset == s for v in dataset.videos.values())
+    )
+    with_any = int((counts > 0).sum())
     return Statistics(
         name=dataset.name,
         bins=bins,
         videos=len(dataset.videos),
-        annotated=len(valid),
-        instances=len(kept),
-        classes=len(dataset.classes),
+        annotated=len(per_video),
+        instances=len(table),
+        classes=len(per_class),
         hours=sum(row.hours for row in subsets),
         action_hours=sum(row.action_hours for row in subsets),
-        instances_per_video=len(kept) / max(len(valid), 1),
-        instances_per_video_with_any=len(kept) / max(with_any, 1),
-        videos_without_instance=len(valid) - with_any,
-        mean_length=float(lengths.mean()) if len(kept) else None,
-        median_length=float(np.median(lengths)) if len(kept) else None,
+        instances_per_video=len(table) / max(len(per_video), 1),
+        instances_per_video_with_any=len(table) / max(with_any, 1),
+        videos_without_instance=len(per_video) - with_any,
+        mean_length=float(table.length.mean()) if len(table) else None,
+        median_length=float(np.median(table.length)) if len(table) else None,
         balance=_balance([row.instances for row in per_class]),
+        measured=sum(attributes[0].counts),
+        untimed=sum(not v.duration > 0 for v in dataset.videos.values()),
+        facts=facts,
         subsets=subsets,
         per_class=per_class,
         attributes=attributes,
         pairwise=pairwise,
-        per_video=tuple(
-            VideoRow(
-                k, dataset.videos[k].subset, len(row), _covered(v.instance for v in row), dataset.videos[k].duration
-            )
-            for k, row in valid.items()
-        ),
-        problems=problems.rows(),
+        videos_by_instances=_histogram(_VIDEOS, _VIDEOS.index(counts)),
+        per_video=per_video,
+        problems=label_problems(dataset),
+        leakage=leakage(dataset.videos.values(), groups or {}),
+        reading=tuple(reading),
     )
 
 
-class _Problems:
-    def __init__(self) -> None:
-        self._found: dict[str, list[str]] = {}
-
-    def add(self, kind: str, example: str) -> None:
-        self._found.setdefault(kind, []).append(example)
-
-    def rows(self) -> tuple[LabelProblem, ...]:
-        return tuple(
-            LabelProblem(kind, len(names), tuple(dict.fromkeys(names))[:_EXAMPLES])
-            for kind, names in sorted(self._found.items())
+def sentences(s: Statistics) -> tuple[str, ...]:
+    """What the paper says of its dataset, said of this one, and what the figures leave out."""
+    said = []
+    if s.facts.relatively_small is not None and s.facts.hardest is not None:
+        said.append(
+            f"{s.facts.relatively_small:.1f} % of instances are relatively small (coverage XS or S, up to 0.4)."
         )
+        said.append(f"{s.facts.hardest:.1f} % have coverage XS and length XS, the hardest kind.")
+    if s.facts.single_of_xl is not None:
+        said.append(f"{s.facts.single_of_xl:.1f} % of instances with coverage XL are the only one of their video.")
+    if s.videos and s.untimed == s.videos:
+        said.append("No video's duration is known: coverage and hours of video are left out.")
+    elif s.untimed:
+        said.append(f"The duration of {s.untimed:,} videos is not known: hours of video leave them out.")
+        if s.measured < s.instances and len(s.attributes) == 3:
+            said.append(f"Attributes are those of the {s.measured:,} instances in videos of known duration.")
+    return tuple(said)
 
 
-def _valid(
-    video: Video, annotation: Annotation, classes: Sequence[str], problems: _Problems, drop_overlong: bool
-) -> list[_Valid]:
-    seen: set[tuple[float, float, str]] = set()
-    good: list[tuple[Instance, float]] = []
-    reach: dict[str, float] = {}
-    for one in sorted(annotation.instances):
-        where = f"{video.id} {one.start:.2f}–{one.end:.2f} {one.label}"
-        if one.label not in classes:
-            problems.add("label that is no class of the dataset", where)
-        if not one.end > one.start:
-            problems.add("ends before or where it starts (left out)", where)
-            continue
-        if (one.start, one.end, one.label) in seen:
-            problems.add("given twice (counted once)", where)
-            continue
-        seen.add((one.start, one.end, one.label))
-        if one.duration < SHORT:
-            problems.add(f"shorter than {SHORT} s", where)
-        if one.start < reach.get(one.label, -np.inf):
-            problems.add("overlaps another instance of its class", where)
-        reach[one.label] = max(one.end, reach.get(one.label, -np.inf))
-        if not video.duration > 0:
-            problems.add("in a video without duration (left out)", where)
-            continue
-        inside = Instance(max(one.start, video.start), min(one.end, video.end), one.label, one.confidence)
-        if one.start < video.start - 1e-6 or one.end > video.end + 1e-6:
-            problems.add("reaches beyond its video", where)
-            if inside.end <= inside.start or (drop_overlong and one.duration > video.duration):
-                continue
-        good.append((inside, inside.duration / video.duration))
-    return [_Valid(video, one, coverage, len(good)) for one, coverage in good]
+def _histogram(bins: Bins, index: NDArray[np.int64]) -> Histogram:
+    counts = np.bincount(index, minlength=len(bins.names))
+    shares = tuple(float(c) for c in counts * 100 / max(len(index), 1))
+    return Histogram(bins.attribute, bins.unit, bins.names, bins.ranges, tuple(int(c) for c in counts), shares)
+
+
+def _pairwise(rows: Bins, columns: Bins, index: NDArray[np.int64]) -> Pairwise:
+    """``index``: int64 ``(n, 2)``, bins of rows and of columns."""
+    table = np.zeros((len(rows.names), len(columns.names)), np.int64)
+    np.add.at(table, (index[:, 0], index[:, 1]), 1)
+    return Pairwise(
+        rows.attribute,
+        columns.attribute,
+        rows.names,
+        columns.names,
+        tuple(tuple(int(x) for x in row) for row in table),
+        tuple(tuple(float(x) for x in row) for row in table * 100 / max(len(index), 1)),
+    )
 
 
 def _attributes(
-    kept: Sequence[_Valid], bins: tuple[Bins, Bins, Bins]
-) -> tuple[tuple[Histogram, ...], tuple[Pairwise, ...]]:
-    values = (
-        np.asarray([v.coverage for v in kept], np.float64),
-        np.asarray([v.instance.duration for v in kept], np.float64),
-        np.asarray([v.n_in_video for v in kept], np.float64),
+    table: AttributeTable, bins: tuple[Bins, Bins, Bins]
+) -> tuple[tuple[Histogram, ...], tuple[Pairwise, ...], Facts]:
+    """Histograms and matrices over the same instances, so that the matrices' margins are the histograms."""
+    index = table.index(bins)
+    timed = index[:, 0] >= 0
+    if timed.any() or not len(table):
+        known, index = [0, 1, 2], index[timed]
+    else:
+        known = [1, 2]
+    histograms = tuple(_histogram(bins[k], index[:, k]) for k in known)
+    matrices = tuple(_pairwise(bins[r], bins[c], index[:, [r, c]]) for r, c in combinations(known, 2))
+    if not timed.any():
+        return histograms, matrices, Facts(None, None, None)
+    coverage, length, instances = index.T
+    huge = coverage == 4
+    facts = Facts(
+        float(100 * (coverage <= 1).mean()),
+        float(100 * ((coverage == 0) & (length == 0)).mean()),
+        float(100 * (instances[huge] == 0).mean()) if huge.any() else None,
     )
-    index = [b.index(v) for b, v in zip(bins, values, strict=True)]
-    total = max(len(kept), 1)
-    histograms = []
-    for b, i in zip(bins, index, strict=True):
-        counts = np.bincount(i, minlength=len(b.names))
-        shares = tuple(float(c) for c in counts * 100 / total)
-        histograms.append(Histogram(b.attribute, b.unit, b.names, b.ranges, tuple(int(c) for c in counts), shares))
-    matrices = []
-    for r, c in ((0, 1), (0, 2), (1, 2)):
-        table = np.zeros((len(bins[r].names), len(bins[c].names)), np.int64)
-        np.add.at(table, (index[r], index[c]), 1)
-        matrices.append(
-            Pairwise(
-                bins[r].attribute,
-                bins[c].attribute,
-                bins[r].names,
-                bins[c].names,
-                tuple(tuple(int(x) for x in row) for row in table),
-                tuple(tuple(float(x) for x in row) for row in table * 100 / total),
+    return histograms, matrices, facts
+
+
+def _per_class(dataset: Dataset, table: AttributeTable) -> tuple[ClassRow, ...]:
+    """Classes in the dataset's order; labels it lacks follow by name."""
+    names = (*dataset.classes, *sorted(set(table.label) - set(dataset.classes)))
+    place = {label: i for i, label in enumerate(names)}
+    number = np.asarray([place[label] for label in table.label], np.int64)
+    order = np.argsort(number, kind="stable")
+    groups = np.split(order, np.searchsorted(number[order], np.arange(1, len(names))))
+    subset = np.asarray([SUBSETS.index(dataset.videos[v].subset) for v in table.video], np.int64)
+    present = [i for i, s in enumerate(SUBSETS) if any(v.subset == s for v in dataset.videos.values())]
+    rows = []
+    for label, mine in zip(names, groups, strict=True) if names else ():
+        videos = len({table.video[i] for i in mine})
+        length, coverage = table.length[mine], table.coverage[mine]
+        coverage = coverage[~np.isnan(coverage)]
+        inside = {s: subset[mine] == s for s in present}
+        rows.append(
+            ClassRow(
+                label,
+                videos,
+                len(mine),
+                len(mine) / max(videos, 1),
+                float(length.sum()),
+                float(length.mean()) if len(mine) else None,
+                float(np.median(length)) if len(mine) else None,
+                float(coverage.mean()) if len(coverage) else None,
+                float(np.median(coverage)) if len(coverage) else None,
+                {SUBSETS[s]: int(rows_of.sum()) for s, rows_of in inside.items()},
+                {SUBSETS[s]: float(length[rows_of].sum()) for s, rows_of in inside.items()},
             )
         )
-    return tuple(histograms), tuple(matrices)
+    return tuple(rows)
 
 
-def _class_row(label: str, mine: Sequence[_Valid], subsets: Sequence[str]) -> ClassRow:
-    videos = {v.video.id for v in mine}
-    lengths = np.asarray([v.instance.duration for v in mine])
-    coverage = np.asarray([v.coverage for v in mine])
-    count: Counter[str] = Counter(v.video.subset for v in mine)
-    return ClassRow(
-        label,
-        len(videos),
-        len(mine),
-        len(mine) / max(len(videos), 1),
-        float(lengths.sum()),
-        float(lengths.mean()) if mine else None,
-        float(np.median(lengths)) if mine else None,
-        float(coverage.mean()) if mine else None,
-        float(np.median(coverage)) if mine else None,
-        {subset: count[subset] for subset in subsets},
-    )
+def _per_video(dataset: Dataset, table: AttributeTable) -> tuple[VideoRow, ...]:
+    """Annotated videos by id; the table's rows come in the same order."""
+    ids = sorted(dataset.annotations.keys() & dataset.videos.keys())
+    place = {video_id: i for i, video_id in enumerate(ids)}
+    edges = np.searchsorted([place[v] for v in table.video], np.arange(len(ids) + 1))
+    rows = []
+    for video_id, low, high in zip(ids, edges[:-1], edges[1:], strict=True):
+        video = dataset.videos[video_id]
+        seconds = _covered(zip(table.start[low:high], table.end[low:high], strict=True))
+        rows.append(VideoRow(video_id, video.subset, int(high - low), seconds, max(video.duration, 0.0)))
+    return tuple(rows)
 
 
-def _subset_row(dataset: Dataset, subset: str, valid: dict[str, list[_Valid]]) -> SubsetRow:
+def _subset_row(
+    dataset: Dataset, subset: str, per_video: Sequence[VideoRow], per_class: Sequence[ClassRow]
+) -> SubsetRow:
     videos = [v for v in dataset.videos.values() if v.subset == subset]
-    annotated = [v for v in videos if v.id in valid]
+    mine = [row for row in per_video if row.subset == subset]
+    counts = [row.by_subset[subset] for row in per_class]
     return SubsetRow(
         subset,
         len(videos),
-        len(annotated),
-        sum(len(valid[v.id]) for v in annotated),
+        len(mine),
+        sum(row.instances for row in mine),
+        sum(count > 0 for count in counts),
         sum(max(v.duration, 0.0) for v in videos) / 3600,
-        sum(max(v.duration, 0.0) for v in annotated) / 3600,
-        sum(_covered(x.instance for x in valid[v.id]) for v in annotated) / 3600,
+        sum(row.duration for row in mine) / 3600,
+        sum(row.action_seconds for row in mine) / 3600,
+        _balance(counts),
     )
 
 
-def _covered(instances: Iterable[Instance]) -> float:
-    """Seconds covered by at least one instance."""
+def _covered(segments: Iterable[tuple[float, float]]) -> float:
+    """Seconds covered by at least one of the segments, which come by start."""
     total, reach = 0.0, -np.inf
-    for one in sorted(instances):
-        total += max(0.0, one.end - max(one.start, reach))
-        reach = max(reach, one.end)
+    for start, end in segments:
+        total += max(0.0, end - max(start, reach))
+        reach = max(reach, end)
     return float(total)
 
 

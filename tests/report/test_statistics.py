@@ -16,7 +16,8 @@ from kloc.attributes import BINNINGS
 from kloc.errors import UsageError
 from kloc.formats import activitynet
 from kloc.records import Annotation, Dataset, Instance, Video
-from kloc.report.statistics import Statistics, compute
+from kloc.report.label_problems import leakage
+from kloc.report.statistics import Facts, Statistics, compute, sentences
 from kloc.report.terminal import render_terminal
 
 
@@ -118,21 +119,93 @@ def test_label_problems_are_found() -> None:
         (8, 12, "run"),
         (2, 4, "jump"),
         (2, 4, "jump"),
+        (2.0009, 4.001, "jump"),
         (3, 5, "jump"),
+        (11, 12, "jump"),
     ]
-    dataset = _dataset(("v", 10.0, [*rows, (0, 1, "swim")]), ("nil", 0.0, [(0, 1, "run")]))
+    dataset = _dataset(("v", 10.0, [*rows, (0, 1, "Run ")]), ("nil", 0.0, [(0, 1, "run")]))
     statistics = compute(dataset)
     assert {p.kind: p.count for p in statistics.problems} == {
+        "classes that differ only in case, spaces or signs": 1,
         "ends before or where it starts (left out)": 2,
         "given twice (counted once)": 1,
-        "in a video without duration (left out)": 1,
         "label that is no class of the dataset": 1,
+        "outside its video (left out)": 1,
         "overlaps another instance of its class": 1,
-        "reaches beyond its video": 1,
+        "reaches beyond its video (cut)": 1,
         "shorter than 0.5 s": 1,
+        "video without a duration: no coverage": 1,
+        "within 1 ms of another of its class (counted)": 1,
     }
-    assert statistics.instances == 5  # 1-1.2, 8-10, 2-4, 3-5 and swim
-    assert max(i for h in statistics.attributes[:1] for i in h.counts) <= 5
+    assert statistics.problems[0].examples == ("'Run ' / 'run'",)
+    assert statistics.instances == 7  # 1-1.2, 8-10, 2-4 and its near twin, 3-5, "Run " and the one of unknown coverage
+    assert statistics.measured == 6
+    assert [row.label for row in statistics.per_class] == ["run", "jump", "Run "]
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), max_size=12))
+def test_near_twins_are_those_that_a_look_at_all_pairs_finds(ticks: list[tuple[int, int]]) -> None:
+    rows = sorted({(a * 4e-4, 1 + (a + d) * 4e-4) for a, d in ticks})
+    apart = [
+        max(abs(rows[i][0] - rows[j][0]), abs(rows[i][1] - rows[j][1])) for i in range(len(rows)) for j in range(i)
+    ]
+    near, at = 0, 0
+    for i in range(len(rows)):
+        near += any(x <= 1e-3 for x in apart[at : at + i])
+        at += i
+    found = compute(_dataset(("v", 10.0, [(a, b, "run") for a, b in rows]))).problems
+    assert sum(p.count for p in found if p.kind.startswith("within 1 ms")) == near
+
+
+def test_where_no_duration_is_known_coverage_is_left_out_and_the_rest_stays() -> None:
+    statistics = compute(_dataset(("v", 0.0, [(0, 40, "run"), (50, 55, "run")]), ("w", 0.0, [(3, 200, "jump")])))
+    assert [h.attribute for h in statistics.attributes] == ["length", "instances"]
+    assert [(m.rows, m.columns) for m in statistics.pairwise] == [("length", "instances")]
+    assert np.sum(statistics.pairwise[0].percent) == pytest.approx(100, abs=1e-6)
+    assert (statistics.measured, statistics.untimed, statistics.hours) == (3, 2, 0.0)
+    assert statistics.facts == Facts(None, None, None)
+    assert all(row.mean_coverage is None and row.mean_length for row in statistics.per_class)
+    assert sentences(statistics) == ("No video's duration is known: coverage and hours of video are left out.",)
+
+
+def test_the_papers_sentences_are_computed() -> None:
+    many = [(10.0 * i, 10.0 * i + 5, "run") for i in range(5)]
+    dataset = _dataset(
+        ("a", 100.0, many),  # five of coverage .05, length 5
+        ("b", 100.0, [(0, 35, "run")]),  # coverage S, length S
+        ("c", 100.0, [(0, 90, "run")]),  # coverage XL, alone
+        ("d", 100.0, [(0, 85, "run"), (0, 82, "jump"), (0, 50, "jump")]),  # two of coverage XL, not alone
+    )
+    facts = compute(dataset).facts
+    assert facts.relatively_small == pytest.approx(60)
+    assert facts.hardest == pytest.approx(50)
+    assert facts.single_of_xl == pytest.approx(100 / 3)
+    assert sentences(compute(dataset))[0].startswith("60.0 % of instances are relatively small")
+    counts = dict(
+        zip(compute(dataset).videos_by_instances.names, compute(dataset).videos_by_instances.counts, strict=True)
+    )
+    assert counts == {"0": 0, "1": 2, "2–4": 1, "5–8": 1, "9–16": 0, "> 16": 0}
+
+
+def test_leaks_between_subsets_are_found_and_only_between_them() -> None:
+    def video(name: str, subset: str, url: str | None = None) -> Video:
+        return Video(name, 0.0, 10.0, subset=subset, url=url)  # type: ignore[arg-type]
+
+    videos = [
+        video("v_Ab-1", "training", "https://www.youtube.com/watch?v=xyz"),
+        video("ab_1.mp4", "testing", "other.org/1"),
+        video("c", "validation", "http://youtu.be/xyz"),
+        video("d", "training", "example.org/films/"),
+        video("D", "training", "https://example.org/films"),
+    ]
+    found = {p.kind: p for p in leakage(videos, {"same file": {"c": "hash", "d": "hash", "D": "hash"}})}
+    assert {kind: p.count for kind, p in found.items()} == {
+        "same address (url) in two subsets": 1,
+        "same id in another spelling in two subsets": 1,
+        "same file in two subsets": 1,
+    }
+    assert "v_Ab-1" in found["same id in another spelling in two subsets"].examples[0]
+    assert leakage([v for v in videos if v.subset == "training"], {}) == ()
 
 
 def test_an_end_beyond_the_video_is_clipped_but_detad_leaves_an_overlong_one_out() -> None:
