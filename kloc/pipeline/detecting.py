@@ -8,7 +8,7 @@ from typing import Any
 from kloc.errors import UsageError
 from kloc.features.bank import VideoFeatures
 from kloc.features.extract import backbone_of, extract_video
-from kloc.formats import activitynet
+from kloc.formats.predictions import write_predictions
 from kloc.pipeline.data import open_inputs
 from kloc.pipeline.proposals import frozen_generator
 from kloc.pipeline.telling import Reporter, Summary
@@ -49,7 +49,7 @@ def detect(workspace: Workspace, path: Path, *, top: int, out: Path | None, repo
         for rank, d in enumerate(detections[:top], start=1)
     }
     if out is not None:
-        activitynet.write_predictions(out, {path.stem: detections})
+        write_predictions(out, {path.stem: detections})
         facts["written"] = str(out)
     data = {"detections": [{"segment": [d.start, d.end], "label": d.label, "score": d.score} for d in detections]}
     problems = [found.warning] if found.warning else []

@@ -126,9 +126,9 @@ def import_predictions(workspace: Workspace, source: Path, *, reporter: Reporter
     The best detection of every segment stands for its actionness; class scores are what the file says
     (explicitly sigmoid: nothing makes them sum to one).
     """
-    from kloc.formats import activitynet
+    from kloc.formats.predictions import read_predictions
 
-    results, problems = activitynet.read_predictions(source)
+    results, problems = read_predictions(source)
     with workspace.store.transaction() as session:
         usable = videos.usable(session)
         videos.add_classes(session, sorted({d.label for found in results.values() for d in found}))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kloc.errors import FormatError, UsageError
 from kloc.formats import activitynet
-from kloc.records import Annotation, Dataset, Detection, Instance, Item, Video
+from kloc.records import Annotation, Dataset, Instance, Item, Video
 
 
 def _file(tmp_path: Path, database: dict[str, Any], **more: Any) -> Path:
@@ -183,30 +183,6 @@ def test_first_frame_origin_moves_every_video_to_zero(tmp_path: Path) -> None:
     assert activitynet.read(path).dataset.annotations == dataset.annotations
     with pytest.raises(UsageError, match="unknown time origin 'zero'"):
         activitynet.write(path, dataset, origin="zero")  # type: ignore[arg-type]
-
-
-def test_predictions_are_read_best_first_and_written_the_same(tmp_path: Path) -> None:
-    detections = {"b": [Detection(1, 2, "run", 0.2), Detection(0, 3, "jump", 0.9)], "a": []}
-    path = tmp_path / "p.json"
-    activitynet.write_predictions(path, detections, external_data={"used": False})
-    read, problems = activitynet.read_predictions(path)
-    assert read == {"a": (), "b": (Detection(0, 3, "jump", 0.9), Detection(1, 2, "run", 0.2))}
-    assert not problems
-    content = json.loads(path.read_text())
-    assert list(content) == ["version", "results", "external_data"]
-    assert list(content["results"]) == ["a", "b"]
-
-
-def test_predictions_that_end_before_they_start_are_dropped_and_nan_scores_refused(tmp_path: Path) -> None:
-    path = tmp_path / "p.json"
-    path.write_text('{"results": {"v": [{"label": "x", "score": 1, "segment": [2, 1]}]}}')
-    assert activitynet.read_predictions(path) == ({"v": ()}, ["1 x zero-length or reversed detection, dropped (v)"])
-    path.write_text('{"results": {"v": [{"label": "x", "score": "nan", "segment": [1, 2]}]}}')
-    with pytest.raises(FormatError, match="detection 0, score: 'nan' is not a finite number"):
-        activitynet.read_predictions(path)
-    path.write_text('{"database": {}}')
-    with pytest.raises(FormatError, match="no 'results'"):
-        activitynet.read_predictions(path)
 
 
 @pytest.mark.realdata

@@ -20,6 +20,7 @@ from kloc.errors import FormatError, KlocError, MismatchError, UsageError
 from kloc.experiments.lal_bootstrap import LalSettings
 from kloc.files import sha256_file
 from kloc.formats import activitynet
+from kloc.formats.predictions import write_predictions
 from kloc.localizers import base as localizers
 from kloc.localizers.predictions import PredictionReader
 from kloc.localizers.stagewise import train_attention
@@ -317,7 +318,7 @@ def spoil_predictions(workspace: Workspace, world: World, how: str) -> None:
         )
     elif how == "import":
         found = {"v010": [Detection(1.0, 5.0, "swim", 0.5)]}
-        activitynet.write_predictions(world.root / "predictions.json", found)
+        write_predictions(world.root / "predictions.json", found)
         imports.import_predictions(workspace, world.root / "predictions.json", reporter=Silent())
     else:
         with workspace.store.transaction() as session:
