@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,6 +15,9 @@ from kloc.records import Annotation, Dataset, Instance, Item, Subset
 
 _SUBSETS: dict[str, Subset] = {"train": "training", "val": "validation", "test": "testing"}
 
+
+#: Files hold microseconds: a time beyond a video by no more than this (seconds) is rounding, not a mistake.
+_ROUNDING = 1.5e-6
 
 #: Where time 0 lies: ``stream`` keeps kloc's seconds (what a browser shows), ``first-frame`` makes every video start
 #: at 0, for tools that rebase.
@@ -75,21 +79,34 @@ def rebased(dataset: Dataset, origin: Origin) -> Dataset:
 class Problems:
     """Counts what was wrong with a file, with the first few examples, and tells it in plain sentences."""
 
+    _LIMIT = 3
+
     def __init__(self) -> None:
-        self._found: dict[str, list[str]] = {}
+        self._counts: dict[str, int] = {}
+        self._examples: dict[str, dict[str, None]] = {}
 
     def add(self, sentence: str, example: str) -> None:
         """Count one case of ``sentence``; ``example`` names it (a video id, a line)."""
-        self._found.setdefault(sentence, []).append(example)
+        self._counts[sentence] = self._counts.get(sentence, 0) + 1
+        some = self._examples.setdefault(sentence, {})
+        if len(some) <= self._LIMIT:
+            some[example] = None
+
+    @contextmanager
+    def counting(self, sentence: str) -> Iterator[None]:
+        """What raises FormatError inside is passed over and counted as a case of ``sentence``."""
+        try:
+            yield
+        except FormatError as error:
+            self.add(sentence, str(error))
 
     def sentences(self) -> list[str]:
         """One sentence for each kind of problem, in the order of their first appearance."""
-        return [f"{len(names):,} x {sentence} ({_some(names)})" for sentence, names in self._found.items()]
+        return [f"{count:,} x {sentence} ({self._some(sentence)})" for sentence, count in self._counts.items()]
 
-
-def _some(names: list[str], limit: int = 3) -> str:
-    distinct = list(dict.fromkeys(names))
-    return ", ".join(distinct[:limit]) + (", ..." if len(distinct) > limit else "")
+    def _some(self, sentence: str) -> str:
+        shown = [one if one.isprintable() else repr(one) for one in self._examples[sentence]]
+        return ", ".join(shown[: self._LIMIT]) + (", ..." if len(shown) > self._LIMIT else "")
 
 
 def read_text(path: Path) -> str:
@@ -106,7 +123,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path, problems: Problems | None = None) -> Any:
-    """Parse a JSON file. NaN and Infinity are refused, repeated keys counted (the last one holds).
+    """Parse a JSON file. Repeated keys are counted (the last one holds); `number` refuses NaN and Infinity later.
 
     Raises FormatError naming the file, the line and the column.
     """
@@ -121,12 +138,9 @@ def read_json(path: Path, problems: Problems | None = None) -> Any:
                 seen.add(key)
         return value
 
-    def constant(name: str) -> Any:
-        raise FormatError(f"{path}: holds the number {name}, which is no time; remove or correct it")
-
-    text = read_text(path)
+    content = read_text(path)
     try:
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        return json.loads(content, object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
         raise FormatError(f"{path}: broken JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
     except (RecursionError, ValueError) as error:
@@ -160,10 +174,22 @@ def listing(value: Any, where: str) -> list[Any]:
     return value
 
 
+def segment(value: Any, where: str) -> tuple[float, float]:
+    """Start and end from a JSON list of two numbers. Raises FormatError naming ``where``."""
+    ends = listing(value, where)
+    if len(ends) != 2:
+        raise FormatError(f"{where}: a segment has a start and an end, this one has {len(ends)} numbers")
+    return number(ends[0], where), number(ends[1], where)
+
+
 def text(value: Any, where: str) -> str:
-    """``value`` if it is a non-empty string. Raises FormatError naming ``where``."""
+    """``value`` if it is a non-empty string that UTF-8 can hold. Raises FormatError naming ``where``."""
     if not isinstance(value, str) or not value.strip():
         raise FormatError(f"{where}: expected a name, found {_short(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise FormatError(f"{where}: {_short(value)} holds half of a surrogate pair, which is no text") from None
     return value
 
 
@@ -184,6 +210,7 @@ def clean_instances(
     ``end`` is ``None`` where the video's duration is not known: nothing is clipped at the end then.
     """
     kept: list[Instance] = []
+    seen: set[tuple[float, float, str]] = set()
     for one in found:
         if one.end <= one.start:
             kind = "zero-length" if one.end == one.start else "reversed"
@@ -194,15 +221,15 @@ def clean_instances(
         if high <= low:
             problems.add("segment wholly outside its video, dropped", video_id)
             continue
-        if low > one.start:
+        if low > one.start + _ROUNDING:
             problems.add("start before the video's first frame, clipped", video_id)
-        if high < one.end:
+        if high < one.end - _ROUNDING:
             problems.add("end beyond the video's duration, clipped", video_id)
-        clipped = Instance(low, high, one.label, one.confidence)
-        if any((k.start, k.end, k.label) == (low, high, one.label) for k in kept):
+        if (low, high, one.label) in seen:
             problems.add("segment given twice, counted once", video_id)
             continue
-        kept.append(clipped)
+        seen.add((low, high, one.label))
+        kept.append(Instance(low, high, one.label, one.confidence))
     return tuple(sorted(kept))
 
 

@@ -108,4 +108,3 @@ def sentences(dataset: Dataset, lost: Collection[Aspect], extra: Extra | None = 
 
 def _of(dataset: Dataset, video_id: str) -> tuple[Video | None, Annotation | None]:
     return dataset.videos.get(video_id), dataset.annotations.get(video_id)
-

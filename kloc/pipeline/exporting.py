@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from kloc.errors import KlocError, UsageError
 from kloc.files import write_text
 from kloc.formats import activitynet
-from kloc.formats.common import Origin
+from kloc.formats.common import Extra, Media, Origin
 from kloc.pipeline.common import stage
 from kloc.pipeline.publication import current_dataset, simulated_origin
 from kloc.pipeline.telling import Summary
@@ -33,19 +34,21 @@ def export(workspace: Workspace, *, out: Path | None, origin: str) -> Summary:
         raise UsageError("nothing is annotated yet that could be exported")
     folder = out or workspace.dataset
     with workspace.store.transaction() as session:
-        resolutions = {
-            row.id: f"{row.probe['width']}x{row.probe['height']}" for row in videos.rows(session, "ok") if row.probe
+        media = {
+            row.id: Media(width=row.probe["width"], height=row.probe["height"])
+            for row in videos.rows(session, "ok")
+            if row.probe
         }
+    annotated = {v: video for v, video in dataset.videos.items() if v in dataset.annotations}
+    published = replace(dataset, videos=annotated)
     if origin not in ("stream", "first-frame"):
         raise UsageError(f"unknown time origin {origin!r}; it is 'stream' or 'first-frame'")
     shift = {v: -video.start if origin == "first-frame" else 0.0 for v, video in dataset.videos.items()}
     try:
         activitynet.write(
             folder / "annotations.json",
-            dataset,
-            origin=cast(Origin, origin),
-            resolutions=resolutions,
-            header=simulated_origin(workspace),
+            published,
+            Extra(origin=cast(Origin, origin), media=media, header=simulated_origin(workspace)),
         )
         for subset in SUBSETS:
             instances = _instances_csv(dataset.of(subset), shift, simulated_origin(workspace))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kloc.errors import FormatError, UsageError
 from kloc.formats import activitynet
+from kloc.formats.common import Extra, Media
 from kloc.records import Annotation, Dataset, Instance, Item, Video
 
 
@@ -24,6 +25,12 @@ def _file(tmp_path: Path, database: dict[str, Any], **more: Any) -> Path:
 def _video(*segments: tuple[Any, Any], **more: Any) -> dict[str, Any]:
     rows = [{"label": "jump", "segment": list(s)} for s in segments]
     return {"subset": "training", "duration": 10.0, "annotations": rows, **more}
+
+
+def _raw(tmp_path: Path, database: str) -> tuple[Dataset, list[str]]:
+    path = tmp_path / "a.json"
+    path.write_text('{"database": ' + database + "}", encoding="utf-8")
+    return activitynet.read(path)
 
 
 def _one(tmp_path: Path, *segments: tuple[Any, Any], **more: Any) -> tuple[list[tuple[float, float]], list[str]]:
@@ -98,18 +105,11 @@ def test_the_taxonomys_leaves_are_the_classes_in_its_order(tmp_path: Path) -> No
     [
         (b'{"database": {"v": {]}}', r"a.json: broken JSON at line 1, column 21"),
         (b'{\n"database": {\n"v": \xff}}', r"a.json: not UTF-8 at byte 21 \(line 3\)"),
-        (b'{"database": {"v": {"duration": NaN}}}', r"a.json: holds the number NaN"),
-        (b'{"database": {"v": {"duration": "nan"}}}', r"video 'v', duration: 'nan' is not a finite number"),
-        (b'{"database": {"v": {"duration": 1e999}}}', r"video 'v', duration: inf is not a finite number"),
-        (b'{"database": {"v": {"duration": true}}}', r"True is not a number"),
-        (b'{"database": {"v": {"subset": "holdout"}}}', r"video 'v', subset: unknown subset 'holdout'"),
-        (b'{"database": {"v": {"annotations": {}}}}', r"video 'v', annotations: expected a list"),
-        (b'{"database": {"v": {"annotations": [{"label": ""}]}}}', r"annotation 0, label: expected a name"),
-        (b'{"database": {"v": {"annotations": [{"label": "x", "segment": [1]}]}}}', r"has 1 numbers"),
         (b'{"database": []}', r"database: expected an object"),
         (b'{"results": {}}', r"no 'database'.*has results"),
         (b"[]", r"expected an object"),
         (b"[" * 100_000, r"a.json: not a JSON file that can be read"),
+        (b'{"database": {"v": {"duration": ' + b"1" * 5000 + b"}}}", r"a.json: not a JSON file that can be read"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name_and_place(tmp_path: Path, content: bytes, message: str) -> None:
@@ -120,11 +120,91 @@ def test_what_cannot_be_read_is_refused_by_name_and_place(tmp_path: Path, conten
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ("[]", "video that cannot be read, left out (a.json: video 'v': expected an object, found [])"),
+        ('{"subset": "holdout"}', "unknown subset 'holdout'; use training, validation or testing)"),
+        ('{"subset": ["train"]}', "subset: expected a name, found ['train'])"),
+    ],
+)
+def test_a_video_that_cannot_be_read_is_left_out(tmp_path: Path, entry: str, sentence: str) -> None:
+    dataset, problems = _raw(tmp_path, '{"v": ' + entry + ', "w": {"subset": "training", "duration": 5}}')
+    assert set(dataset.videos) == {"w"}
+    assert len(problems) == 1
+    assert problems[0].endswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("field", "sentence"),
+    [
+        ('"duration": NaN', "duration that cannot be read, taken as unknown (a.json: video 'v', duration: nan is not"),
+        ('"duration": "nan"', "duration that cannot be read, taken as unknown"),
+        ('"duration": 1e999', "duration: inf is not a finite number"),
+        ('"duration": true', "True is not a number"),
+        ('"duration": -4', "duration of 0 or less, taken as unknown (v)"),
+        ('"annotations": {}', "annotations that cannot be read, left out (a.json: video 'v', annotations: expected a list"),
+        ('"annotations": [{"label": ""}]', "annotation 0, label: expected a name, found ''"),
+        ('"annotations": [{"label": "\\ud800", "segment": [1, 2]}]', "holds half of a surrogate pair"),
+        ('"annotations": [7]', "annotation 0: expected an object, found 7"),
+        ('"annotations": [{"label": "x", "segment": [1]}]', "annotation 0, segment: a segment has a start and an end"),
+        ('"annotations": [{"label": "x", "segment": "1-2"}]', "segment: expected a list, found '1-2'"),
+        ('"annotations": [{"label": "x", "segment": [1, NaN]}]', "segment: nan is not a finite number"),
+        ('"annotations": [{"label": 3, "segment": [1, 2]}]', "label: expected a name, found 3"),
+        ('"annotations": [{"label": "x", "segment": [1, 2], "confidence": {}}]', "confidence: {} is not a number"),
+        ('"url": 7', "url that cannot be read, left out"),
+        ('"start": null', "start of a video that cannot be read, taken as 0"),
+        ('"labels": "run"', "labels that cannot be read, left out"),
+        ('"exhaustive_for": 3', "exhaustive_for that cannot be read, taken as no class"),
+        ('"annotated": [1]', "searched stretch that cannot be read, taken as the whole video"),
+    ],
+)
+def test_what_is_wrong_in_one_row_is_counted_and_the_rest_is_used(tmp_path: Path, field: str, sentence: str) -> None:
+    good = '"w": {"subset": "training", "duration": 5, "annotations": [{"label": "jump", "segment": [1, 2]}]}'
+    dataset, problems = _raw(tmp_path, '{"v": {"subset": "training", ' + field + "}, " + good + "}")
+    assert dataset.annotations["w"].instances == (Instance(1, 2, "jump"),)
+    assert set(dataset.videos) == {"v", "w"}
+    said = [p for p in problems if sentence in p]
+    assert len(said) == 1
+    assert said[0].startswith("1 x ")
+    assert not any("\n" in p for p in problems)
+
+
+def test_a_video_whose_rows_cannot_be_read_is_not_taken_as_empty_of_all(tmp_path: Path) -> None:
+    dataset, _ = _raw(tmp_path, '{"v": {"subset": "training", "duration": 5, "annotations": "none"}}')
+    assert "v" not in dataset.annotations
+
+
+def test_a_broken_taxonomy_costs_its_nodes_only(tmp_path: Path) -> None:
+    taxonomy = [{"nodeName": "swim", "parentName": ["Sport"]}, 7, {"nodeName": {}}, {"nodeName": "jump"}]
+    dataset, problems = activitynet.read(_file(tmp_path, {"v": _video((1, 2))}, taxonomy=taxonomy))
+    assert dataset.classes == ("swim", "jump")
+    assert [p.split(" (")[0] for p in problems] == ["2 x node of the taxonomy that cannot be read, left out"]
+
+
+def test_mmaction2_lists_without_database(tmp_path: Path) -> None:
+    rows = [{"label": "run", "segment": [0.5, 9.5], "label_id": 3}, {"segment": [2, 3], "label_id": 3}]
+    path = tmp_path / "anet_anno_val.json"
+    path.write_text(json.dumps({"v_a": {"duration_second": 10, "duration_frame": 300, "fps": 30, "annotations": rows}}))
+    dataset, problems = activitynet.read(path)
+    assert dataset.videos["v_a"] == Video("v_a", 0, 10, labels=("run",), subset="validation")
+    assert dataset.annotations["v_a"].instances == (Instance(0.5, 9.5, "run"), Instance(2, 3, "run"))
+    assert problems == ["1 x video without a subset, taken as validation (v_a)"]
+
+
+def test_many_bad_rows_are_told_in_one_sentence(tmp_path: Path) -> None:
+    rows = [{"label": "x", "segment": [n, "?"]} for n in range(2000)]
+    _, problems = activitynet.read(_file(tmp_path, {"v": _video(annotations=rows)}))
+    assert len(problems) == 1
+    assert problems[0].startswith("2,000 x annotation that cannot be read, left out (a.json: video 'v', annotation 0,")
+    assert len(problems[0]) < 400
+
+
 def test_a_missing_file_and_a_repeated_key_are_named(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"nothere\.json: cannot be read"):
         activitynet.read(tmp_path / "nothere.json")
     path = tmp_path / "twice.json"
-    path.write_text('{"database": {"v": {"duration": 1}, "v": {"duration": 2}}}')
+    path.write_text('{"database": {"v": {"subset": "val", "duration": 1}, "v": {"subset": "val", "duration": 2}}}')
     dataset, problems = activitynet.read(path)
     assert dataset.videos["v"].end == 2
     assert problems == ["1 x key given twice in one JSON object, the last one holds (v)"]
@@ -159,9 +239,9 @@ def _datasets(draw: st.DrawFn) -> Dataset:
 @settings(max_examples=60, deadline=None)
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> None:
     path = tmp_path_factory.mktemp("round") / "round.json"
-    activitynet.write(path, dataset, include_unannotated=True)
+    activitynet.write(path, dataset)
     first = path.read_bytes()
-    activitynet.write(path, dataset, include_unannotated=True)
+    activitynet.write(path, dataset)
     assert path.read_bytes() == first
     again, problems = activitynet.read(path)
     assert problems == []
@@ -172,7 +252,8 @@ def test_first_frame_origin_moves_every_video_to_zero(tmp_path: Path) -> None:
     video = Video("v", 2.0, 12.0, labels=("jump",))
     dataset = Dataset(("jump",), {"v": video}, {"v": Annotation(video.item, (Instance(3.5, 12.0, "jump"),))})
     path = tmp_path / "a.json"
-    activitynet.write(path, dataset, origin="first-frame", resolutions={"v": "320x240"})
+    media = {"v": Media(width=320, height=240)}
+    activitynet.write(path, dataset, Extra(origin="first-frame", media=media))
     content = json.loads(path.read_text())
     assert content["time_origin"] == "first-frame"
     entry = content["database"]["v"]
@@ -182,7 +263,7 @@ def test_first_frame_origin_moves_every_video_to_zero(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["database"]["v"]["start"] == 2.0
     assert activitynet.read(path).dataset.annotations == dataset.annotations
     with pytest.raises(UsageError, match="unknown time origin 'zero'"):
-        activitynet.write(path, dataset, origin="zero")  # type: ignore[arg-type]
+        activitynet.write(path, dataset, Extra(origin="zero"))  # type: ignore[arg-type]
 
 
 @pytest.mark.realdata
@@ -194,7 +275,7 @@ def test_the_real_activitynet_file(real_data: Path, tmp_path: Path) -> None:
     assert counts["segment given twice, counted once"] == 52
     assert counts["zero-length segment, dropped"] == 12
     assert sum(len(a.instances) for a in dataset.annotations.values()) == 23_064 - 52 - 12
-    activitynet.write(tmp_path / "again.json", dataset, include_unannotated=True)
+    activitynet.write(tmp_path / "again.json", dataset)
     again, left = activitynet.read(tmp_path / "again.json", name=dataset.name)
     assert left == []
     assert again.annotations == dataset.annotations
