@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from kloc.evaluation.tables import (
     detection_table,
     truth_table,
 )
+from kloc.formats.predictions import PredictionTable
 from kloc.records import Dataset, Detection
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class DetectionResult:
 
     thresholds: float64 ``(K,)``. classes: all ``C`` classes of the truth.
     average_precision: float64 ``(K, C)`` in [0, 1]; NaN for classes without truth, 0 for classes without detections.
-    n_truth, n_detections: int64 ``(C,)``, what was judged.
+    n_truth, n_detections: int64 ``(C,)``, what was judged. n_videos: annotated ones; n_silent: those of them that have
+    instances and no detection that counts.
     """
 
     thresholds: NDArray[np.float64]
@@ -46,6 +48,7 @@ class DetectionResult:
     n_truth: NDArray[np.int64]
     n_detections: NDArray[np.int64]
     n_videos: int
+    n_silent: int
     ignored: Ignored = field(default_factory=Ignored)
     matching: str = "activitynet"
     duplicates: str = "keep"
@@ -68,16 +71,25 @@ class DetectionResult:
         width = max([len("tIoU"), len("mean AP"), *(min(len(self.classes[c]), 32) for c in with_truth)])
         columns = [f"{threshold:6.2f}" for threshold in self.thresholds]
         lines = [
-            f"mean AP (%) over {len(with_truth)} classes: {int(self.n_truth.sum())} instances in {self.n_videos} "
-            f"videos, {int(self.n_detections.sum())} detections",
+            f"mean AP (%) over {len(with_truth)} classes: {int(self.n_truth.sum()):,} instances in {self.n_videos:,} "
+            f"videos, {int(self.n_detections.sum()):,} detections",
             f"{'tIoU':<{width}} {' '.join(columns)}  average",
         ]
         if len(with_truth) <= 20:
             lines += [_row(self.classes[c][:32], self.average_precision[:, c], width) for c in with_truth]
         lines.append(_row("mean AP", self.mean_ap, width))
+        lines += self.remarks()
+        return "\n".join(lines)
+
+    def remarks(self) -> list[str]:
+        """What was left out, and what of the truth nothing was detected for, as plain sentences."""
+        without = int(((self.n_truth > 0) & (self.n_detections == 0)).sum())
+        missing = {"videos": self.n_silent, "classes": without}
+        said = " and ".join(f"{count:,} {what}" for what, count in missing.items() if count)
+        lines = [f"no detection at all for {said} with instances"] if said else []
         if self.ignored != Ignored():
             lines.append(f"ignored detections: {self.ignored}")
-        return "\n".join(lines)
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dictionary; NaN becomes ``None``."""
@@ -89,6 +101,7 @@ class DetectionResult:
             "average": _plain(self.average),
             "mean_ap": [_plain(value) for value in self.mean_ap.tolist()],
             "videos": self.n_videos,
+            "videos_without_detections": self.n_silent,
             "classes": {
                 name: {
                     "instances": int(self.n_truth[c]),
@@ -97,12 +110,7 @@ class DetectionResult:
                 }
                 for c, name in enumerate(self.classes)
             },
-            "ignored": {
-                "unknown_class": self.ignored.unknown_class,
-                "unannotated_video": self.ignored.unannotated_video,
-                "not_asked": self.ignored.not_asked,
-                "outside": self.ignored.outside,
-            },
+            "ignored": self.ignored.to_json(),
         }
 
     def to_pandas(self) -> pd.DataFrame:
@@ -122,27 +130,30 @@ class DetectionResult:
 
 def mean_average_precision(
     truth: Dataset,
-    detections: Mapping[str, Sequence[Detection]],
+    detections: Mapping[str, Sequence[Detection]] | PredictionTable,
     thresholds: ArrayLike = THRESHOLDS,
     *,
     matching: str = "activitynet",
     duplicates: Duplicates = "keep",
 ) -> DetectionResult:
-    """Mean average precision, the official ActivityNet definition.
+    """Mean average precision, by ActivityNet's official definition or by THUMOS'14's.
 
     Per class, detections are ranked by score (ties: video id, then start, then end) and matched to the instances of
-    their video; average precision is the area under the interpolated precision-recall curve; the mean goes over the
-    classes that have truth.
+    their video; average precision is the area under the precision-recall curve, interpolated by ActivityNet's
+    definition and as it is by THUMOS'14's; the mean goes over the classes that have truth.
 
     Left out and counted, neither right nor wrong: detections of unknown classes, in videos without annotation, of
-    classes that nobody was asked about in a video, and outside the stretch that was annotated.
+    classes that nobody was asked about in a video, and outside the stretch that was annotated. Instances of a class
+    called "Ambiguous" are no truth.
 
     Args:
         truth: every video with an annotation counts, also one without instances.
-        detections: by video id, in any order.
-        thresholds: of tIoU, reached with a slack of 1e-9; at most 64.
-        matching: the matching rule; "activitynet": each detection, best first, takes the free instance of largest tIoU.
-        duplicates: "keep" near-duplicate instances as the official evaluation, or "drop" those within 1 ms of another.
+        detections: by video id, in any order; or a table, for many.
+        thresholds: of tIoU; at most 64. ActivityNet's is reached (with a slack of 1e-9), THUMOS'14's exceeded.
+        matching: the matching rule. "activitynet": each detection, best first, takes the free instance of largest tIoU.
+            "thumos": each instance, in the order of the annotation, takes the free detection of largest tIoU;
+            detections that touch an ambiguous instance and take none are left out.
+        duplicates: "keep" near-duplicate instances as the official evaluations, or "drop" those within 1 ms of another.
 
     Example:
         >>> from kloc.records import Annotation, Dataset, Detection, Instance, Video
@@ -201,7 +212,8 @@ def judge(
         n_truth,
         np.diff(bounds),
         len(table.videos),
-        ignored or Ignored(),
+        len(np.setdiff1d(table.video, found.video)),
+        replace(ignored or Ignored(), ambiguous=int((result.left_out > 0).sum())),
         matching,
         duplicates,
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kloc.errors import FormatError, UsageError
+from kloc.formats.predictions import PredictionTable
 from kloc.records import Annotation, Dataset, Detection, Instance
 
 #: "keep": as the official ActivityNet evaluation; "drop": instances of one class that start and end within 1 ms of
@@ -60,23 +60,48 @@ class TruthTable:
 class Ignored:
     """Detections that are neither right nor wrong, by why.
 
-    unknown_class: of a class the truth does not have. unannotated_video: in a video nobody annotated.
+    unknown_class: of a class the truth does not have; ``classes``: their names, sorted.
+    unannotated_video: in a video nobody annotated; ``videos``: their ids, sorted.
     not_asked: of a class nobody was asked about in that video. outside: centred outside the annotated stretch.
+    ambiguous: left out by the rule "thumos" at some threshold.
     """
 
     unknown_class: int = 0
     unannotated_video: int = 0
     not_asked: int = 0
     outside: int = 0
+    ambiguous: int = 0
+    classes: tuple[str, ...] = field(default=(), compare=False)
+    videos: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         parts = {
-            "of unknown classes": self.unknown_class,
-            "in videos without annotation": self.unannotated_video,
+            f"of unknown classes{_some(self.classes)}": self.unknown_class,
+            f"in videos without annotation{_some(self.videos)}": self.unannotated_video,
             "of classes nobody was asked about there": self.not_asked,
             "outside the annotated stretch": self.outside,
+            "on ambiguous instances": self.ambiguous,
         }
-        return ", ".join(f"{count} {why}" for why, count in parts.items() if count) or "none"
+        return ", ".join(f"{count:,} {why}" for why, count in parts.items() if count) or "none"
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dictionary."""
+        return {
+            "unknown_class": self.unknown_class,
+            "unannotated_video": self.unannotated_video,
+            "not_asked": self.not_asked,
+            "outside": self.outside,
+            "ambiguous": self.ambiguous,
+            "classes": list(self.classes),
+            "videos": list(self.videos),
+        }
+
+
+def _some(names: tuple[str, ...], limit: int = 3) -> str:
+    if not names:
+        return ""
+    shown = ", ".join(name if len(name) <= 30 else name[:27] + "..." for name in names[:limit])
+    return f" ({shown}{', ...' if len(names) > limit else ''})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,28 +187,39 @@ def _is_twin(instance: Instance, others: Sequence[Instance]) -> bool:
     )
 
 
-def detection_table(truth: TruthTable, detections: Mapping[str, Sequence[Detection]]) -> tuple[DetectionTable, Ignored]:
-    """Collect, filter and order the detections.
+def detection_table(
+    truth: TruthTable, detections: Mapping[str, Sequence[Detection]] | PredictionTable
+) -> tuple[DetectionTable, Ignored]:
+    """Filter and order the detections.
 
     Raises:
         FormatError: a detection whose times or score are not finite.
     """
-    lists = [detections.get(video_id, ()) for video_id in truth.videos]
-    sizes = np.fromiter(map(len, lists), np.int64, len(lists))
-    total = int(sizes.sum())
-    unannotated = sum(map(len, detections.values())) - total
-    names = {name: index for index, name in enumerate(truth.classes)}
-    flat = list(chain.from_iterable(lists))
-    video = np.repeat(np.arange(len(lists)), sizes)
-    label = np.fromiter((names.get(d.label, -1) for d in flat), np.int64, total)
-    start = np.fromiter((d.start for d in flat), np.float64, total)
-    end = np.fromiter((d.end for d in flat), np.float64, total)
-    score = np.fromiter((d.score for d in flat), np.float64, total)
-    for bad in np.flatnonzero(~(np.isfinite(start) & np.isfinite(end) & np.isfinite(score)))[:1]:
-        raise FormatError(f"a detection in video {truth.videos[video[bad]]!r} is not finite: {flat[bad]}")
+    found = detections if isinstance(detections, PredictionTable) else PredictionTable.of(detections)
+    bad = np.flatnonzero(~(np.isfinite(found.start) & np.isfinite(found.end) & np.isfinite(found.score)))
+    for row in bad[:1].tolist():
+        raise FormatError(
+            f"a detection in video {found.videos[found.video[row]]!r} is not finite: "
+            f"start {found.start[row]}, end {found.end[row]}, score {found.score[row]}"
+        )
+    video = _numbers(found.videos, truth.videos)[found.video]
+    label = _numbers(found.classes, truth.classes)[found.label]
+    table, ignored = judged_table(truth, video, label, found.start, found.end, found.score)
+    return table, replace(
+        ignored,
+        videos=_used(found.videos, found.video[video < 0]),
+        classes=_used(found.classes, found.label[(video >= 0) & (label < 0)]),
+    )
 
-    table, ignored = judged_table(truth, video, label, start, end, score)
-    return table, replace(ignored, unannotated_video=unannotated)
+
+def _numbers(names: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
+    """Where each name stands among the known ones, int64 ``(N,)``; -1 where it does not."""
+    place = {name: index for index, name in enumerate(known)}
+    return np.fromiter((place.get(name, -1) for name in names), np.int64, len(names))
+
+
+def _used(names: Sequence[str], rows: NDArray[np.int64]) -> tuple[str, ...]:
+    return tuple(sorted(names[index] for index in np.unique(rows).tolist()))
 
 
 def judged_table(
@@ -194,14 +230,16 @@ def judged_table(
     end: NDArray[np.float64],
     score: NDArray[np.float64],
 ) -> tuple[DetectionTable, Ignored]:
-    """Filter and order detections that are arrays ``(D,)`` already; a label of -1 is an unknown class."""
-    known = label >= 0
-    centre, span = (start + end) / 2, truth.span[video]
+    """Filter and order detections that are arrays ``(D,)`` already; -1 is an unknown class or unannotated video."""
+    there = video >= 0
+    known = there & (label >= 0)
+    centre, span = (start + end) / 2, truth.span[video] if len(truth.span) else np.zeros((len(video), 2))
     inside = known & (centre >= span[:, 0]) & (centre < span[:, 1])
     judged = inside.copy()
     judged[inside] = truth.asked[truth.asked_of[video[inside]], label[inside]]
     ignored = Ignored(
-        unknown_class=len(label) - int(known.sum()),
+        unknown_class=int(there.sum()) - int(known.sum()),
+        unannotated_video=len(there) - int(there.sum()),
         not_asked=int(inside.sum()) - int(judged.sum()),
         outside=int(known.sum()) - int(inside.sum()),
     )

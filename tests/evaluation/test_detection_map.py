@@ -218,8 +218,9 @@ def test_the_result_can_be_read():
     result = mean_average_precision(truth, detections, THUMOS_THRESHOLDS)
     text = str(result).splitlines()
     assert text[0].startswith("mean AP (%) over 2 classes: 2 instances in 1 videos, 1 detections")
-    assert text[-2].split() == ["mean", "AP", *["50.00"] * 5, "50.00"]
-    assert text[-1] == "ignored detections: 1 of unknown classes"
+    assert text[-3].split() == ["mean", "AP", *["50.00"] * 5, "50.00"]
+    assert text[-1] == "ignored detections: 1 of unknown classes (nope)"
+    assert text[-2] == "no detection at all for 1 classes with instances"
     frame = result.to_pandas()
     assert frame.loc["a", "AP@0.70"] == 1.0
     assert frame.loc["b", "average"] == 0.0
