@@ -77,9 +77,9 @@ def attributes_of(dataset: Dataset, overlong: Literal["clip", "drop"] = "clip") 
     """Attributes of all instances of the annotated videos that the dataset holds; see `counting` for which count."""
     rows: list[tuple[str, str, float, float, float, float]] = []
     for video_id in sorted(dataset.annotations.keys() & dataset.videos.keys()):
-        video = dataset.videos[video_id]
-        known = counting(video, dataset.annotations[video_id].instances, overlong)
-        duration = video.duration if video.duration > 0 else np.nan
+        video, timed = dataset.videos[video_id], dataset.is_timed(video_id)
+        known = counting(video if timed else None, dataset.annotations[video_id].instances, overlong)
+        duration = video.duration if timed else np.nan
         rows += [(video_id, i.label, i.start, i.end, i.duration / duration, float(len(known))) for i in known]
     figures = np.asarray([row[2:] for row in rows], np.float64).reshape(-1, 4)
     start, end, coverage, instances = figures.T
@@ -87,8 +87,8 @@ def attributes_of(dataset: Dataset, overlong: Literal["clip", "drop"] = "clip") 
     return AttributeTable(*names, start, end, coverage, end - start, instances)
 
 
-def counting(video: Video, instances: Iterable[Instance], overlong: Literal["clip", "drop"]) -> list[Instance]:
-    """The instances of one video that count, by start, cut to the video where its duration is known.
+def counting(video: Video | None, instances: Iterable[Instance], overlong: Literal["clip", "drop"]) -> list[Instance]:
+    """The instances of one video that count, by start, cut to the video (``None`` where its duration is not known).
 
     Left out: what does not end after it starts, what lies outside the video, what is given twice. ``overlong``: an
     instance longer than its video is cut, or dropped as DETAD does.
@@ -96,7 +96,7 @@ def counting(video: Video, instances: Iterable[Instance], overlong: Literal["cli
     kept: dict[tuple[float, float, str], Instance] = {}
     for one in sorted(instances):
         low, high = one.start, one.end
-        if video.duration > 0:
+        if video is not None:
             low, high = max(low, video.start), min(high, video.end)
             if overlong == "drop" and one.duration > video.duration:
                 continue

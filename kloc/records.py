@@ -97,12 +97,18 @@ class Dataset:
     name: str = "dataset"
     #: Where the annotations come from, where that must be said wherever they are shown: "simulated workers".
     origin: str = ""
+    #: Videos whose duration nobody knows: their end stands where the last instance ends. No part of equality.
+    open_ended: frozenset[str] = field(default=frozenset(), compare=False)
+
+    def is_timed(self, video_id: str) -> bool:
+        """Whether the duration of this video is known."""
+        return video_id not in self.open_ended and self.videos[video_id].duration > 0
 
     def of(self, subset: Subset) -> Dataset:
         """The part of the dataset whose videos belong to ``subset``."""
         videos = {k: v for k, v in self.videos.items() if v.subset == subset}
         annotations = {k: a for k, a in self.annotations.items() if k in videos}
-        return Dataset(self.classes, videos, annotations, self.name, self.origin)
+        return Dataset(self.classes, videos, annotations, self.name, self.origin, self.open_ended & videos.keys())
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,5 +80,5 @@ def assemble(
     if known:
         for label in more:
             problems.add("label that the list of classes lacks, added to it", label)
-    dataset = Dataset((*known, *more), videos, annotations, name, origin)
-    return EndsReading(dataset, problems.sentences(), frozenset(open_ended))
+    dataset = Dataset((*known, *more), videos, annotations, name, origin, frozenset(open_ended))
+    return EndsReading(dataset, problems.sentences(), dataset.open_ended)

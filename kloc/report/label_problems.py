@@ -36,10 +36,10 @@ def label_problems(dataset: Dataset) -> tuple[LabelProblem, ...]:
         if video_id not in dataset.videos:
             found["annotation of a video that the dataset lacks"].append(video_id)
             continue
-        video = dataset.videos[video_id]
-        if instances and not video.duration > 0:
+        timed = dataset.is_timed(video_id)
+        if instances and not timed:
             found["video without a duration: no coverage"].append(video_id)
-        for one, kind in _problems(video, instances):
+        for one, kind in _problems(dataset.videos[video_id] if timed else None, instances):
             found[kind].append(f"{video_id} {one.start:.2f}–{one.end:.2f} {one.label}")
         unknown = sorted({i.label for i in instances} - classes)
         found["label that is no class of the dataset"] += [f"{video_id} {label}" for label in unknown]
@@ -57,8 +57,8 @@ def _problem(kind: str, examples: Sequence[str]) -> LabelProblem:
     return LabelProblem(kind, len(examples), tuple(dict.fromkeys(examples))[:_EXAMPLES])
 
 
-def _problems(video: Video, instances: Iterable[Instance]) -> Iterable[tuple[Instance, str]]:
-    """Each problem of each instance of one video."""
+def _problems(video: Video | None, instances: Iterable[Instance]) -> Iterable[tuple[Instance, str]]:
+    """Each problem of each instance of one video; ``None``: its duration is not known."""
     seen: set[tuple[float, float, str]] = set()
     places: dict[tuple[str, int, int], list[Instance]] = defaultdict(list)
     reach: dict[str, float] = {}
@@ -77,9 +77,11 @@ def _problems(video: Video, instances: Iterable[Instance]) -> Iterable[tuple[Ins
         reach[one.label] = max(one.end, reach.get(one.label, one.end))
         if one.duration < SHORT:
             yield one, f"shorter than {SHORT} s"
-        if video.duration > 0 and not (one.start < video.end and one.end > video.start):
+        if video is None:
+            continue
+        if not (one.start < video.end and one.end > video.start):
             yield one, "outside its video (left out)"
-        elif video.duration > 0 and (one.start < video.start - 1e-6 or one.end > video.end + 1e-6):
+        elif one.start < video.start - 1e-6 or one.end > video.end + 1e-6:
             yield one, "reaches beyond its video (cut)"
 
 

@@ -91,7 +91,7 @@ class SubsetRow:
 
 @dataclass(frozen=True)
 class VideoRow:
-    """One annotated video: number of instances, seconds with action, seconds in all."""
+    """One annotated video: number of instances, seconds with action, seconds in all (0: not known)."""
 
     video_id: str
     subset: str
@@ -164,7 +164,7 @@ def compute(
     """Statistics of all annotated videos of ``dataset``.
 
     Which instances count, `kloc.attributes.counting` says (DETAD's binning drops those longer than their video); a
-    video whose duration is 0 is one whose duration is not known. groups: what videos must not share across subsets
+    video of duration 0 is one whose duration is not known. groups: what videos must not share across subsets
     ("same file") -> group of each video. reading: what the reader of the file had to say.
     Raises UsageError for unknown ``bins``.
     """
@@ -197,7 +197,7 @@ def compute(
         median_length=float(np.median(table.length)) if len(table) else None,
         balance=_balance([row.instances for row in per_class]),
         measured=sum(attributes[0].counts),
-        untimed=sum(not v.duration > 0 for v in dataset.videos.values()),
+        untimed=sum(not dataset.is_timed(v) for v in dataset.videos),
         facts=facts,
         subsets=subsets,
         per_class=per_class,
@@ -316,7 +316,8 @@ def _per_video(dataset: Dataset, table: AttributeTable) -> tuple[VideoRow, ...]:
     for video_id, low, high in zip(ids, edges[:-1], edges[1:], strict=True):
         video = dataset.videos[video_id]
         seconds = _covered(zip(table.start[low:high], table.end[low:high], strict=True))
-        rows.append(VideoRow(video_id, video.subset, int(high - low), seconds, max(video.duration, 0.0)))
+        duration = video.duration if dataset.is_timed(video_id) else 0.0
+        rows.append(VideoRow(video_id, video.subset, int(high - low), seconds, duration))
     return tuple(rows)
 
 
@@ -332,7 +333,7 @@ def _subset_row(
         len(mine),
         sum(row.instances for row in mine),
         sum(count > 0 for count in counts),
-        sum(max(v.duration, 0.0) for v in videos) / 3600,
+        sum(v.duration for v in videos if dataset.is_timed(v.id)) / 3600,
         sum(row.duration for row in mine) / 3600,
         sum(row.action_seconds for row in mine) / 3600,
         _balance(counts),
