@@ -1,4 +1,4 @@
-"""split: what is learned from and what is tested on."""
+"""split and benchmark: what is learned from, what is tested on, and what comes out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kloc.cli.console import JsonOption, WorkspaceOption, run_stage
+from kloc.cli.console import Bars, JsonOption, WorkspaceOption, console, run_stage, show
 from kloc.cli.pool import DATASET as PANEL
 from kloc.cli.pool import subset_of
 from kloc.errors import UsageError
@@ -15,7 +15,7 @@ from kloc.errors import UsageError
 
 def register(app: typer.Typer) -> None:
     """Put this module's commands onto the command line."""
-    for command in (split,):
+    for command in (split, benchmark):
         app.command(command.__name__, rich_help_panel=PANEL)(command)
 
 
@@ -37,3 +37,27 @@ def split(
         as_json,
         lambda w, r: splitting.split(w, training=training, validation=validation, keep=subset_of(keep), groups=groups),
     )
+
+
+def benchmark(
+    seeds: Annotated[int, typer.Option(min=1, help="How many; an interval needs at least 2.")] = 3,
+    models: Annotated[str, typer.Option(metavar="A,B", help="Localizers to train; default: all there are.")] = "",
+    plan: Annotated[bool, typer.Option("--plan", help="Only say how long it will take.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What full annotation is worth: a table."""
+    from kloc.pipeline import benchmarking
+    from kloc.pipeline.telling import Silent
+    from kloc.workspace import Workspace
+
+    names = [name.strip() for name in models.split(",") if name.strip()]
+    reporter = Silent() if as_json else Bars()
+    opened = Workspace.open(workspace)
+    if plan:
+        show(benchmarking.plan(opened, seeds=seeds, models=names, reporter=reporter), as_json)
+        return
+    table, summary = benchmarking.benchmark(opened, seeds=seeds, models=names, reporter=reporter)
+    if not as_json:
+        table.terminal(console)
+    show(summary, as_json)

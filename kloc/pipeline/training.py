@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,41 +9,19 @@ import numpy as np
 from kloc.errors import UsageError
 from kloc.evaluation.detection import mean_average_precision
 from kloc.files import atomic_folder, fingerprint
-from kloc.localizers.base import Localizer, TrainingSet, TrainingVideo, load_localizer, make_localizer
+from kloc.localizers.base import Localizer, TrainingSet, load_localizer, make_localizer
+from kloc.localizers.lazily import LazyVideos
 from kloc.localizers.predictions import PredictionReader, PredictionWriter
 from kloc.pipeline.common import stage
 from kloc.pipeline.data import Inputs, open_inputs
 from kloc.pipeline.telling import Reporter, Summary
-from kloc.records import Annotation, Dataset
+from kloc.records import Dataset
 from kloc.store import artefacts, revisions, rounds
 from kloc.store.tables import ArtefactRow
 from kloc.threads import one_thread
 from kloc.workspace import Workspace
 
 CURRENT = "current"
-
-
-@dataclass(frozen=True)
-class _Lazily(Sequence[TrainingVideo]):
-    """Training videos that are read from the disk when the localizer asks for them."""
-
-    inputs: Inputs
-    annotations: Mapping[str, Annotation]
-    ids: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return _Lazily(self.inputs, self.annotations, self.ids[index])
-        video_id = self.ids[index]
-        return TrainingVideo(
-            self.inputs.features(video_id), self.inputs.proposals(video_id), self.annotations[video_id]
-        )
-
-    def __iter__(self) -> Iterator[TrainingVideo]:
-        return (self[index] for index in range(len(self.ids)))
 
 
 @stage("train")
@@ -95,7 +71,9 @@ def train(workspace: Workspace, *, reporter: Reporter) -> Summary:
     reporter.say(f"training {settings.localizer.model} on {len(ids)} videos")
     with one_thread():
         localizer.fit(
-            TrainingSet(inputs.classes, _Lazily(inputs, known, ids), settings.general.seed, inputs.feature_fingerprint)
+            TrainingSet(
+                inputs.classes, LazyVideos(inputs, known, ids), settings.general.seed, inputs.feature_fingerprint
+            )
         )
     with atomic_folder(folder) as fresh:
         localizer.save(fresh)
