@@ -78,7 +78,7 @@ _ALL = (
     Format("huggingface", "Hugging Face datasets", "folder", "huggingface"),
     Format("fiftyone", "FiftyOne temporal detections", "folder", "fiftyone"),
     Format("cvat", "CVAT for video XML", "folder", "cvat"),
-    Format("label-studio", "Label Studio tasks JSON", "file", "label-studio.json"),
+    Format("label-studio", "Label Studio tasks and setup", "folder", "label-studio"),
     Format("elan", "ELAN documents (.eaf)", "folder", "elan"),
     Format("via", "VIA 3 project JSON", "file", "via.json"),
     Format("webvtt", "WebVTT captions", "folder", "webvtt"),
