@@ -3,12 +3,12 @@
 ``{version, taxonomy, database: {id: {subset, duration, url, annotations: [{label, segment: [s, e]}]}}}``. kloc adds a
 few keys that other readers pass over: ``time_origin`` and ``origin`` (top level), and of a video ``start`` (where its
 first frame is not at 0), ``labels`` (video-level labels beyond those of the instances), ``exhaustive_for``, and
-``annotated`` (false, or the stretch that was searched where that is not the whole video).
+``annotated`` (true or false where an empty list leaves it open, or the stretch that was searched where that is not
+the whole video).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,16 @@ from kloc.formats.common import (
     read_json,
     rebased,
     segment,
+    subset_named,
     subset_of,
     text,
 )
-from kloc.formats.drafts import TAKEN, Draft, EndsReading, assemble
+from kloc.formats.drafts import TAKEN, Draft, EndsReading, assemble, draft_of, facts, row
 from kloc.formats.losses import Aspect
-from kloc.records import Annotation, Dataset, Instance, Subset, Video
+from kloc.records import Dataset, Instance, Subset
 
 #: Nothing is lost: what the official schema lacks stands under keys that other readers pass over.
 LOST: frozenset[Aspect] = frozenset()
-_DECIMALS = 6
 _NOTHING_MORE = Extra()
 
 
@@ -60,7 +60,7 @@ def read_with_ends(path: Path, *, name: str | None = None, taken: str = TAKEN) -
     content = mapping(read_json(path, problems), str(path))
     database = _database(content, path)
     ids = _label_ids(database)
-    assumed = _assumed_subset(path)
+    assumed: Subset = subset_named(path) or "training"
     drafts: dict[str, Draft] = {}
     for video_id, entry in database.items():
         where = f"{path.name}: video {video_id!r}"
@@ -89,79 +89,48 @@ def _database(content: dict[str, Any], path: Path) -> dict[str, Any]:
     raise FormatError(f"{path}: no 'database'; is this an ActivityNet annotation file?{hint}")
 
 
-def _assumed_subset(path: Path) -> Subset:
-    """The subset of videos that name none: what the file's name says (``anet_anno_val.json``), else training."""
-    for word in re.split(r"[^a-z]+", path.stem.lower()):
-        if word in ("val", "validation", "test", "testing"):
-            return subset_of(word, str(path))
-    return "training"
-
-
 def _label_ids(database: Mapping[str, Any]) -> dict[int, str]:
     """Which label a ``label_id`` means, from rows that have both."""
     found: dict[int, str] = {}
     for entry in database.values():
         rows = entry.get("annotations") if isinstance(entry, dict) else None
-        for row in rows if isinstance(rows, list) else ():
-            if isinstance(row, dict) and isinstance(row.get("label_id"), int) and isinstance(row.get("label"), str):
-                found.setdefault(row["label_id"], row["label"])
+        for fields in rows if isinstance(rows, list) else ():
+            both = isinstance(fields, dict) and isinstance(fields.get("label"), str)
+            if both and isinstance(fields.get("label_id"), int):
+                found.setdefault(fields["label_id"], fields["label"])
     return found
 
 
 def _draft(entry: dict[str, Any], subset: Subset, where: str, ids: Mapping[int, str], problems: Problems) -> Draft:
-    draft = Draft(subset)
-    with problems.counting("start of a video that cannot be read, taken as 0"):
-        draft.start = number(entry.get("start", 0.0), f"{where}, start")
-    duration = entry.get("duration", entry.get("duration_second"))
-    if duration is not None:
-        with problems.counting("duration that cannot be read, taken as unknown"):
-            draft.duration = number(duration, f"{where}, duration")
-    if entry.get("url"):
-        with problems.counting("url that cannot be read, left out"):
-            draft.url = text(entry["url"], f"{where}, url")
-    with problems.counting("labels that cannot be read, left out"):
-        draft.labels = {text(x, f"{where}, labels") for x in listing(entry.get("labels", []), f"{where}, labels")}
+    draft = draft_of(entry, subset, where, problems)
     rows = entry.get("annotations")
     known: list[Any] | None = None
     if rows is not None:
         with problems.counting("annotations that cannot be read, left out"):
             known = listing(rows, f"{where}, annotations")
     timed = False
-    for i, row in enumerate(known or ()):
+    for i, given in enumerate(known or ()):
         here = f"{where}, annotation {i}"
         with problems.counting("annotation that cannot be read, left out"):
-            fields = mapping(row, here)
+            fields = mapping(given, here)
             timed |= fields.get("segment") is not None
             _take_row(draft, fields, here, ids)
-    _take_coverage(draft, entry, where, problems)
-    says_none = known == [] and subset != "testing"
+    says_none = known == [] and (subset != "testing" or "annotated" in entry)
     said = timed or says_none or ("exhaustive_for" in entry and known is not None)
     draft.annotated = said and entry.get("annotated") is not False
     return draft
 
 
-def _take_row(draft: Draft, row: dict[str, Any], here: str, ids: Mapping[int, str]) -> None:
-    label_id = row.get("label_id")
+def _take_row(draft: Draft, fields: dict[str, Any], here: str, ids: Mapping[int, str]) -> None:
+    label_id = fields.get("label_id")
     by_id = ids.get(label_id) if isinstance(label_id, int) else None
-    label = text(row.get("label", by_id), f"{here}, label")
-    if row.get("segment") is None:
+    label = text(fields.get("label", by_id), f"{here}, label")
+    if fields.get("segment") is None:
         draft.labels.add(label)
         return
-    start, end = segment(row["segment"], f"{here}, segment")
-    confidence = number(row.get("confidence", 1.0), f"{here}, confidence")
+    start, end = segment(fields["segment"], f"{here}, segment")
+    confidence = number(fields.get("confidence", 1.0), f"{here}, confidence")
     draft.found.append(Instance(start, end, label, confidence))
-
-
-def _take_coverage(draft: Draft, entry: dict[str, Any], where: str, problems: Problems) -> None:
-    """Which classes and which part of the video were searched, where that is not everything."""
-    if entry.get("exhaustive_for", "all") != "all":
-        draft.exhaustive = frozenset()  # where it cannot be read, nothing is known to be absent
-        with problems.counting("exhaustive_for that cannot be read, taken as no class"):
-            names = listing(entry["exhaustive_for"], f"{where}, exhaustive_for")
-            draft.exhaustive = frozenset(text(x, f"{where}, exhaustive_for") for x in names)
-    if not isinstance(entry.get("annotated", True), bool):
-        with problems.counting("searched stretch that cannot be read, taken as the whole video"):
-            draft.stretch = segment(entry["annotated"], f"{where}, annotated")
 
 
 def _leaves(taxonomy: Any, path: Path, problems: Problems) -> list[str]:
@@ -186,47 +155,18 @@ def write(path: Path, dataset: Dataset, extra: Extra = _NOTHING_MORE) -> list[st
     Videos that nobody has annotated have an empty list and ``annotated: false``; their labels stand under ``labels``.
     """
     dataset = rebased(dataset, extra.origin)
-    database = {
-        v: _entry(dataset.videos[v], dataset.annotations.get(v), extra.media.get(v)) for v in sorted(dataset.videos)
-    }
+    database = {video_id: _entry(dataset, video_id, extra.media.get(video_id)) for video_id in sorted(dataset.videos)}
     parents = {"parentId": 0, "parentName": "Root"}
     taxonomy: list[dict[str, Any]] = [{"nodeId": 0, "nodeName": "Root", "parentId": None, "parentName": None}]
     taxonomy += [{"nodeId": i, "nodeName": label, **parents} for i, label in enumerate(dataset.classes, start=1)]
-    facts = {"version": extra.version, "time_origin": extra.origin, **extra.header}
-    write_json(path, {**facts, "taxonomy": taxonomy, "database": database})
+    head = {"version": extra.version, "time_origin": extra.origin, **extra.header}
+    write_json(path, {**head, "taxonomy": taxonomy, "database": database})
     return []
 
 
-def _entry(video: Video, annotation: Annotation | None, media: Media | None) -> dict[str, Any]:
-    entry: dict[str, Any] = {"subset": video.subset}
-    if video.duration > 0:
-        entry["duration"] = round(video.duration, _DECIMALS)
-    if video.start:
-        entry["start"] = round(video.start, _DECIMALS)
+def _entry(dataset: Dataset, video_id: str, media: Media | None) -> dict[str, Any]:
+    entry, annotation = facts(dataset, video_id), dataset.annotations.get(video_id)
     if media is not None and media.width and media.height:
         entry["resolution"] = f"{media.width}x{media.height}"
-    if video.url is not None:
-        entry["url"] = video.url
-    instances = sorted(annotation.instances) if annotation is not None else []
-    silent = [label for label in video.labels if label not in {one.label for one in instances}]
-    if silent:
-        entry["labels"] = silent
-    if annotation is None:
-        if video.subset != "testing":  # where an empty list says that the annotation is withheld
-            entry["annotated"] = False
-        return {**entry, "annotations": []}
-    if annotation.item != video.item:
-        entry["annotated"] = [round(annotation.item.start, _DECIMALS), round(annotation.item.end, _DECIMALS)]
-    if annotation.exhaustive_for is not None:
-        entry["exhaustive_for"] = sorted(annotation.exhaustive_for)
-    elif not instances and video.subset == "testing":
-        entry["exhaustive_for"] = "all"
-    entry["annotations"] = [_row(one) for one in instances]
-    return entry
-
-
-def _row(one: Instance) -> dict[str, Any]:
-    row: dict[str, Any] = {"label": one.label, "segment": [round(one.start, _DECIMALS), round(one.end, _DECIMALS)]}
-    if one.confidence != 1.0:
-        row["confidence"] = round(one.confidence, _DECIMALS)
-    return row
+    found = sorted(annotation.instances) if annotation is not None else []
+    return {**entry, "annotations": [{"label": one.label, **row(one)} for one in found]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -200,6 +201,14 @@ def subset_of(value: Any, where: str) -> Subset:
         if name.startswith(prefix):
             return subset
     raise FormatError(f"{where}: unknown subset {_short(value)}; use training, validation or testing")
+
+
+def subset_named(path: Path) -> Subset | None:
+    """The subset that a word of the file's name says (``anet_anno_val.json``), ``None`` where none does."""
+    for word in re.split(r"[^a-z]+", path.stem.lower()):
+        if word in ("train", "training", "val", "validation", "test", "testing"):
+            return subset_of(word, str(path))
+    return None
 
 
 def clean_instances(

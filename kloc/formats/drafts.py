@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from kloc.formats.common import Problems, clean_instances
+from kloc.formats.common import Problems, clean_instances, listing, number, segment, text
 from kloc.records import Annotation, Dataset, Exhaustive, Instance, Item, Subset, Video
 
 
@@ -35,6 +35,69 @@ class EndsReading(NamedTuple):
     dataset: Dataset
     problems: list[str]
     open_ended: frozenset[str]
+
+
+#: Digits after the point of seconds and confidences in files: microseconds.
+DECIMALS = 6
+
+
+def facts(dataset: Dataset, video_id: str) -> dict[str, Any]:
+    """What JSON says of a video beside its instances; keys only where there is something to say."""
+    video, annotation = dataset.videos[video_id], dataset.annotations.get(video_id)
+    said: dict[str, Any] = {"subset": video.subset}
+    if dataset.is_timed(video_id):
+        said["duration"] = round(video.duration, DECIMALS)
+    if video.start:
+        said["start"] = round(video.start, DECIMALS)
+    if video.url is not None:
+        said["url"] = video.url
+    occurring = {one.label for one in annotation.instances} if annotation is not None else set()
+    silent = [label for label in video.labels if label not in occurring]
+    if silent:
+        said["labels"] = silent
+    if annotation is None:
+        said["annotated"] = False
+        return said
+    if annotation.item != video.item:
+        said["annotated"] = [round(annotation.item.start, DECIMALS), round(annotation.item.end, DECIMALS)]
+    elif not annotation.instances and video.subset == "testing":
+        said["annotated"] = True  # else it would read as withheld
+    if annotation.exhaustive_for is not None:
+        said["exhaustive_for"] = sorted(annotation.exhaustive_for)
+    return said
+
+
+def row(one: Instance) -> dict[str, Any]:
+    """What JSON says of an instance beside its class."""
+    said: dict[str, Any] = {"segment": [round(one.start, DECIMALS), round(one.end, DECIMALS)]}
+    if one.confidence != 1.0:
+        said["confidence"] = round(one.confidence, DECIMALS)
+    return said
+
+
+def draft_of(entry: Mapping[str, Any], subset: Subset, where: str, problems: Problems) -> Draft:
+    """What `facts` wrote, or somebody else; a field that cannot be read is counted and taken as not given."""
+    draft = Draft(subset)
+    with problems.counting("start of a video that cannot be read, taken as 0"):
+        draft.start = number(entry.get("start", 0.0), f"{where}, start")
+    duration = entry.get("duration", entry.get("duration_second"))
+    if duration is not None:
+        with problems.counting("duration that cannot be read, taken as unknown"):
+            draft.duration = number(duration, f"{where}, duration")
+    if entry.get("url"):
+        with problems.counting("url that cannot be read, left out"):
+            draft.url = text(entry["url"], f"{where}, url")
+    with problems.counting("labels that cannot be read, left out"):
+        draft.labels = {text(x, f"{where}, labels") for x in listing(entry.get("labels", []), f"{where}, labels")}
+    if entry.get("exhaustive_for", "all") != "all":
+        draft.exhaustive = frozenset()  # where it cannot be read, nothing is known to be absent
+        with problems.counting("exhaustive_for that cannot be read, taken as no class"):
+            names = listing(entry["exhaustive_for"], f"{where}, exhaustive_for")
+            draft.exhaustive = frozenset(text(x, f"{where}, exhaustive_for") for x in names)
+    if not isinstance(entry.get("annotated", True), bool):
+        with problems.counting("searched stretch that cannot be read, taken as the whole video"):
+            draft.stretch = segment(entry["annotated"], f"{where}, annotated")
+    return draft
 
 
 #: What is done about a video whose file does not say how long it is.

@@ -1,21 +1,28 @@
-"""Kinetics lists: ``label,youtube_id,time_start,time_end,split``, one labelled clip in each row."""
+"""Kinetics lists: ``label,youtube_id,time_start,time_end,split``, one labelled clip in each row.
+
+As a format of annotations (`read`, `write`) a row is an instance; a clip says what occurs in it and nothing of the
+rest of its video. Whoever takes clips for what they are (ten seconds around something, labels of the video) uses
+`read_clips`.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from kloc.errors import FormatError
 from kloc.files import write_text
-from kloc.formats.common import Problems, number, read_text, subset_of
-from kloc.records import Subset
+from kloc.formats.common import Extra, Problems, Reading, number, rebased, subset_of
+from kloc.formats.drafts import Draft, assemble
+from kloc.formats.losses import Aspect, forget, sentences
+from kloc.formats.tables import SHORT, rows, seconds, table
+from kloc.records import Dataset, Instance, Subset
 
+LOST: frozenset[Aspect] = frozenset(
+    ["start", "end", "url", "labels", "confidence", "searched", "stretch", "empty", "unannotated", "classes", "origin"]
+)
 COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
-_SHORT: dict[Subset, str] = {"training": "train", "validation": "val", "testing": "test"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,47 +43,67 @@ class ClipReading(NamedTuple):
     problems: list[str]
 
 
-def read(path: Path) -> ClipReading:
+def read_clips(path: Path) -> ClipReading:
     """Read a list; columns are found by the header's names (``split`` and ``label`` may be missing).
 
-    Reversed and repeated clips are dropped and counted. Raises FormatError naming the file and the line.
+    Reversed and repeated clips and rows that cannot be read are left out and counted.
+    Raises FormatError naming the file: a missing column, broken CSV or UTF-8.
     """
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     problems = Problems()
     clips: dict[Clip, None] = {}
-    try:
-        names = reader.fieldnames or []
-        missing = [c for c in COLUMNS[1:4] if c not in names]
-        if missing:
-            raise FormatError(f"{path}: no column {', '.join(missing)}; expected the header {','.join(COLUMNS)}")
-        for row in reader:
-            where = f"{path}: line {reader.line_num}"
-            video_id = (row["youtube_id"] or "").strip()
-            if not video_id:
-                raise FormatError(f"{where} names no video")
-            start, end = number(row["time_start"], where), number(row["time_end"], where)
-            subset = subset_of(row.get("split") or "train", where)
+    for row in rows(path, COLUMNS[1:4], problems):
+        with problems.counting("clip that cannot be read, left out"):
+            video_id = row["youtube_id"].strip()
+            start, end = number(row["time_start"], row.where), number(row["time_end"], row.where)
+            subset = subset_of(row.get("split").strip() or "train", row.where)
             if end <= start or start < 0:
                 problems.add("clip that ends before it starts or starts before 0, dropped", video_id)
                 continue
-            clip = Clip(video_id, start, end, (row.get("label") or "").strip(), subset)
+            clip = Clip(video_id, start, end, row.get("label").strip(), subset)
             if clip in clips:
                 problems.add("clip given twice, counted once", video_id)
             clips[clip] = None
-    except csv.Error as error:
-        raise FormatError(f"{path}: broken CSV at line {reader.line_num}: {error}") from error
     return ClipReading(list(clips), problems.sentences())
 
 
-def write(path: Path, clips: Sequence[Clip]) -> None:
+def write_clips(path: Path, clips: Sequence[Clip]) -> None:
     """Write a list in the order given; whole seconds are written as whole numbers."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    body = [[c.label, c.video_id, seconds(c.start), seconds(c.end), SHORT[c.subset]] for c in clips]
+    write_text(path, table(COLUMNS, body))
+
+
+def read(path: Path, *, name: str | None = None) -> Reading:
+    """Read a list as annotations: each clip is an instance, and its video was searched for nothing else.
+
+    Raises FormatError as `read_clips`.
+    """
+    clips, said = read_clips(path)
+    problems = Problems()
+    drafts: dict[str, Draft] = {}
     for clip in clips:
-        times = [f"{t:.6f}".rstrip("0").rstrip(".") for t in (clip.start, clip.end)]
-        writer.writerow([clip.label, clip.video_id, *times, _SHORT[clip.subset]])
-    write_text(path, stream.getvalue())
+        draft = drafts.setdefault(clip.video_id, Draft(clip.subset, annotated=False, exhaustive=frozenset()))
+        if draft.subset != clip.subset:
+            problems.add(f"video in several subsets, the first one holds ({draft.subset})", clip.video_id)
+        if clip.label:
+            draft.annotated = True
+            draft.found.append(Instance(clip.start, clip.end, clip.label))
+    found = assemble(drafts, (), name or path.stem, problems)
+    return Reading(found.dataset, [*said, *found.problems])
+
+
+def write(path: Path, dataset: Dataset, extra: Extra) -> list[str]:
+    """Write one row for each instance, by video and time."""
+    dataset = rebased(dataset, extra.origin)
+    held = forget(dataset, LOST)
+    write_clips(
+        path,
+        [
+            Clip(video_id, one.start, one.end, one.label, held.videos[video_id].subset)
+            for video_id, annotation in sorted(held.annotations.items())
+            for one in annotation.instances
+        ],
+    )
+    return sentences(dataset, LOST, extra)
 
 
 def labels_of(clips: Iterable[Clip]) -> dict[str, tuple[str, ...]]:

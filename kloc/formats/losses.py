@@ -22,6 +22,7 @@ Aspect = Literal[
     "labels",
     "confidence",
     "exhaustive",
+    "searched",
     "stretch",
     "empty",
     "unannotated",
@@ -39,6 +40,7 @@ ASPECTS: dict[Aspect, str] = {
     "labels": "labels of whole videos beyond those of their instances",
     "confidence": "confidences",
     "exhaustive": "for which classes a video was searched",
+    "searched": "what does not occur in a video (its rows say what does)",
     "stretch": "which part of a video was searched",
     "classes": "classes without a video, and the order of the classes",
     "origin": "where the annotations come from",
@@ -46,7 +48,10 @@ ASPECTS: dict[Aspect, str] = {
 
 
 def forget(dataset: Dataset, lost: Collection[Aspect]) -> Dataset:
-    """What is left of ``dataset`` in a file that cannot hold ``lost``; paths go too."""
+    """What is left of ``dataset`` in a file that cannot hold ``lost``.
+
+    Paths go too, instances are sorted, and every video has the labels of its instances among its own.
+    """
     videos: dict[str, Video] = {}
     annotations: dict[str, Annotation] = {}
     for video_id, video in dataset.videos.items():
@@ -64,14 +69,14 @@ def forget(dataset: Dataset, lost: Collection[Aspect]) -> Dataset:
         used |= {label for a in annotations.values() for label in a.exhaustive_for or ()}
         classes = tuple(sorted(used))
     origin = "" if "origin" in lost else dataset.origin
-    return Dataset(classes, videos, annotations, dataset.name, origin)
+    return Dataset(classes, videos, annotations, dataset.name, origin, dataset.open_ended & videos.keys())
 
 
 def _video(video: Video, annotation: Annotation | None, lost: Collection[Aspect]) -> Video:
     instances = () if annotation is None else annotation.instances
     start = 0.0 if "start" in lost else video.start
     end = max((one.end for one in instances), default=start) if "end" in lost else video.end
-    labels = tuple(sorted({one.label for one in instances})) if "labels" in lost else video.labels
+    labels = tuple(sorted({one.label for one in instances} | (set() if "labels" in lost else set(video.labels))))
     subset = "training" if "subset" in lost else video.subset
     url = None if "url" in lost else video.url
     return Video(video.id, start, end, None, labels, subset, url)
@@ -80,10 +85,11 @@ def _video(video: Video, annotation: Annotation | None, lost: Collection[Aspect]
 def _annotation(video: Video, left: Video, annotation: Annotation, lost: Collection[Aspect]) -> Annotation:
     instances = annotation.instances
     if "confidence" in lost:
-        instances = tuple(sorted(replace(one, confidence=1.0) for one in instances))
+        instances = tuple(replace(one, confidence=1.0) for one in instances)
     whole = annotation.item == video.item or "stretch" in lost
     item = left.item if whole else Item(left.id, annotation.item.start, annotation.item.end)
-    return Annotation(item, instances, None if "exhaustive" in lost else annotation.exhaustive_for)
+    exhaustive = None if "exhaustive" in lost else annotation.exhaustive_for
+    return Annotation(item, tuple(sorted(instances)), frozenset() if "searched" in lost else exhaustive)
 
 
 def sentences(dataset: Dataset, lost: Collection[Aspect], extra: Extra | None = None) -> list[str]:

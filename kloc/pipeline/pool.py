@@ -206,7 +206,7 @@ def _read_table(path: Path, known: set[str]) -> Table:
         return Table(path, "ActivityNet JSON", dataset, problems, {v.id: v.subset for v in dataset.videos.values()})
     subsets: dict[str, Subset]
     if "youtube_id" in path.open(encoding="utf-8", errors="replace").readline():
-        clips, problems = kinetics.read(path)
+        clips, problems = kinetics.read_clips(path)
         kind, labels, subsets = "Kinetics CSV", kinetics.labels_of(clips), {c.video_id: c.subset for c in clips}
     else:
         read = _read_labels(path, known)

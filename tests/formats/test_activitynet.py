@@ -143,7 +143,10 @@ def test_a_video_that_cannot_be_read_is_left_out(tmp_path: Path, entry: str, sen
         ('"duration": 1e999', "duration: inf is not a finite number"),
         ('"duration": true', "True is not a number"),
         ('"duration": -4', "duration of 0 or less, taken as unknown (v)"),
-        ('"annotations": {}', "annotations that cannot be read, left out (a.json: video 'v', annotations: expected a list"),
+        (
+            '"annotations": {}',
+            "annotations that cannot be read, left out (a.json: video 'v', annotations: expected a list",
+        ),
         ('"annotations": [{"label": ""}]', "annotation 0, label: expected a name, found ''"),
         ('"annotations": [{"label": "\\ud800", "segment": [1, 2]}]', "holds half of a surrogate pair"),
         ('"annotations": [7]', "annotation 0: expected an object, found 7"),
@@ -219,7 +222,7 @@ def _datasets(draw: st.DrawFn) -> Dataset:
     classes = ("jump", "run", 'say "hi"', "größer", "unused")
     videos: dict[str, Video] = {}
     annotations: dict[str, Annotation] = {}
-    for video_id in draw(st.lists(st.text(min_size=1, max_size=5), max_size=4, unique=True)):
+    for video_id in draw(st.lists(st.text(min_size=1, max_size=5).filter(str.strip), max_size=4, unique=True)):
         start = draw(st.sampled_from([0.0, 2.0, 0.04]))
         end = start + 250
         found = draw(st.sets(st.tuples(_micro, _micro, _label), max_size=4))
