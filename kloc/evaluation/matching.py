@@ -6,7 +6,6 @@ free. They differ in whose turn it is, and in what else the official code of eac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -24,7 +23,6 @@ Bits = NDArray[np.uint64]
 WRONG, LEFT_OUT = -1, -2
 #: Pairs of detection and instance looked at in one go: bounds the memory.
 _PAIRS = 2_000_000
-_ONE = np.uint64(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +49,17 @@ RULES: dict[str, Rule] = {
     # The official evaluation kit of THUMOS'14 (version of 30 January 2015).
     "thumos": Rule("instances", strict=True, ambiguous=True, interpolated=False),
 }
+
+
+class Spans(NamedTuple):
+    """Segments ``(N,)`` in seconds, each of a group (say, a video and class) within which they may meet.
+
+    group: int64, ascending for those that are looked up.
+    """
+
+    group: Indices
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
 
 
 class Matching(NamedTuple):
@@ -89,14 +98,17 @@ def matches(truth: TruthTable, found: DetectionTable, threshold: float, matching
 
 def match(truth: TruthTable, found: DetectionTable, thresholds: NDArray[np.float64], rule: Rule) -> Matching:
     """Match by a rule at all of the ascending ``thresholds``, at most 64."""
-    parts = list(_overlapping(truth, found, thresholds + SLACK if rule.strict else thresholds - SLACK, rule.strict))
-    detection, instance, tiou, level = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    limits = thresholds + SLACK if rule.strict else thresholds - SLACK
+    spans = Spans(found.video * len(truth.classes) + found.label, found.start, found.end)
+    detection, instance, tiou, level = overlapping(
+        spans, Spans(truth.group, truth.start, truth.end), limits, rule.strict
+    )
     if rule.turns == "detections":
         order = np.lexsort((-instance, -tiou, detection))
     else:
         order = np.lexsort((detection, -tiou, instance))
     detection, instance = detection[order], instance[order]
-    wanted = ~np.uint64(0) >> (np.uint64(64) - level[order])
+    wanted = ~np.uint64(0) >> (64 - level[order]).astype(np.uint64)
     held = _greedy(detection, instance, wanted, len(found.start), len(truth.start))
     some = np.flatnonzero(held)
     detection, instance, held = detection[some], instance[some], held[some]
@@ -124,31 +136,34 @@ def _greedy(detection: Indices, instance: Indices, wanted: Bits, n_detections: i
     return np.array(held, np.uint64)
 
 
-def _overlapping(
-    truth: TruthTable, found: DetectionTable, limits: NDArray[np.float64], strict: bool
-) -> Iterator[tuple[Indices, Indices, NDArray[np.float64], Bits]]:
-    """Pairs of one video and class that pass some limit: detection, instance, tIoU, how many limits it passes.
+def overlapping(
+    found: Spans, truth: Spans, limits: NDArray[np.float64], strict: bool = False
+) -> tuple[Indices, Indices, NDArray[np.float64], Indices]:
+    """Pairs of one group whose tIoU reaches some of the ascending limits, or exceeds it (``strict``).
 
-    In chunks: what is looked at in one go is bounded.
+    Returns, each ``(P,)`` and by row of ``found``, then of ``truth``: the two rows, the tIoU, and how many limits it
+    reaches. What is looked at in one go is bounded, not the result.
     """
-    wanted = found.video * len(truth.classes) + found.label
-    low = np.searchsorted(truth.group, wanted, side="left")
-    count = np.searchsorted(truth.group, wanted, side="right") - low
+    low = np.searchsorted(truth.group, found.group, side="left")
+    count = np.searchsorted(truth.group, found.group, side="right") - low
     having = np.flatnonzero(count)
     filled = np.cumsum(count[having])
+    parts = [(having[:0], having[:0], np.zeros(0), having[:0])]
     begin = 0
-    while begin < len(having) or begin == 0:
+    while begin < len(having):
         before = int(filled[begin - 1]) if begin else 0
         stop = max(begin + 1, int(np.searchsorted(filled, before + _PAIRS, side="right")))
         part = having[begin:stop]
-        detection = np.repeat(part, count[part])
-        offset = np.arange(len(detection)) - np.repeat(np.cumsum(count[part]) - count[part], count[part])
-        instance = np.repeat(low[part], count[part]) + offset
-        tiou = paired_tiou(found.start[detection], found.end[detection], truth.start[instance], truth.end[instance])
+        row = np.repeat(part, count[part])
+        offset = np.arange(len(row)) - np.repeat(np.cumsum(count[part]) - count[part], count[part])
+        other = np.repeat(low[part], count[part]) + offset
+        tiou = paired_tiou(found.start[row], found.end[row], truth.start[other], truth.end[other])
         level = np.searchsorted(limits, tiou, side="left" if strict else "right")
         keep = np.flatnonzero(level)
-        yield detection[keep], instance[keep], tiou[keep], level[keep].astype(np.uint64)
+        parts.append((row[keep], other[keep], tiou[keep], level[keep]))
         begin = stop
+    rows, others, tious, levels = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return rows, others, tious, levels
 
 
 def _touches_ambiguous(truth: TruthTable, found: DetectionTable) -> NDArray[np.bool_]:
