@@ -24,6 +24,7 @@ class Bins:
     unit: str
     edges: tuple[float, ...]
     names: tuple[str, ...]
+    whole: bool = False  # values are whole numbers
 
     def index(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
         """Bin of each value, int64 ``(n,)``, -1 for NaN. Values are rounded to 9 decimals: 0.6000000000001 is 0.6."""
@@ -32,10 +33,10 @@ class Bins:
 
     @property
     def ranges(self) -> tuple[str, ...]:
-        """What each bin holds, for people: ``0.2-0.4``, ``> 180``."""
-        parts = [f"≤ {self.edges[0]:g}"]
-        parts += [f"{a:g}–{b:g}" for a, b in zip(self.edges, self.edges[1:], strict=False)]
-        return (*parts, f"> {self.edges[-1]:g}")
+        """What each bin holds, for people: ``0.2-0.4``, ``> 180``; of whole numbers ``2-4``."""
+        first = f"≤ {self.edges[0]:g}" if self.edges[0] > 0 else "0"
+        spans = ((a + self.whole, b) for a, b in zip(self.edges, self.edges[1:], strict=False))
+        return (first, *(f"{a:g}" if a == b else f"{a:g}–{b:g}" for a, b in spans), f"> {self.edges[-1]:g}")
 
 
 _FIVE = ("XS", "S", "M", "L", "XL")
@@ -43,8 +44,8 @@ _COVERAGE = Bins("coverage", "share of the video", (0.2, 0.4, 0.6, 0.8), _FIVE)
 _LENGTH = Bins("length", "seconds", (30.0, 60.0, 120.0, 180.0), _FIVE)
 #: Name of a binning -> its bins of coverage, length and number of instances.
 BINNINGS: dict[str, tuple[Bins, Bins, Bins]] = {
-    "paper": (_COVERAGE, _LENGTH, Bins("instances", "per video", (1.0, 4.0, 8.0, 16.0), _FIVE)),
-    "detad": (_COVERAGE, _LENGTH, Bins("instances", "per video", (1.0, 4.0, 8.0), ("XS", "S", "M", "L"))),
+    "paper": (_COVERAGE, _LENGTH, Bins("instances", "per video", (1.0, 4.0, 8.0, 16.0), _FIVE, True)),
+    "detad": (_COVERAGE, _LENGTH, Bins("instances", "per video", (1.0, 4.0, 8.0), ("XS", "S", "M", "L"), True)),
 }
 
 

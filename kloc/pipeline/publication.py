@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kloc.errors import UsageError
-from kloc.files import write_json
-from kloc.formats import activitynet
-from kloc.pipeline import quality
+from kloc.errors import KlocError, UsageError
+from kloc.files import atomic_write, write_json, write_text
+from kloc.formats import activitynet, segments_txt
+from kloc.formats.common import Reading
+from kloc.formats.registry import named
+from kloc.pipeline import quality, spending
 from kloc.pipeline.common import SIMULATED, stage
 from kloc.pipeline.telling import Summary
 from kloc.records import Dataset
+from kloc.report.plots import to_png
 from kloc.report.statistics import Statistics, compute
+from kloc.report.statistics_page import panels, render_statistics
 from kloc.store import meta, revisions, videos
 from kloc.workspace import Workspace
 
@@ -27,22 +31,47 @@ def current_dataset(workspace: Workspace) -> Dataset:
 
 
 @stage("stats")
-def stats(workspace: Workspace) -> tuple[Statistics, Summary]:
-    """Statistics of the workspace; also written to ``reports/statistics.json``."""
+def stats(
+    workspace: Workspace, *, bins: str = "paper", html: Path | None = None, plots: Path | None = None
+) -> tuple[Statistics, Summary]:
+    """Statistics of the workspace; also written to ``reports/statistics.json`` and ``reports/statistics.html``.
+
+    html: another file for the page. plots: a folder for PNG and SVG of each panel.
+    Raises UsageError while there are no videos, KlocError where something cannot be written.
+    """
     dataset = current_dataset(workspace)
     if not dataset.videos:
         raise UsageError("there are no videos yet; add some with `kloc add`")
-    statistics = compute(dataset)
-    path = workspace.reports / "statistics.json"
+    with workspace.store.transaction() as session:
+        files = {row.id: row.sha256 for row in videos.rows(session, "ok") if row.sha256}
     figures = quality.figures(workspace)
+    campaign = spending.campaign(workspace, figures)
+    statistics = compute(dataset, bins, groups={"same file": files}, campaign=campaign)
+    path = workspace.reports / "statistics.json"
     data = statistics.to_json() | simulated_origin(workspace) | ({} if figures is None else {"crowd": figures})
     write_json(path, data)
-    return statistics, Summary(
-        "stats",
-        quality.lines(figures) | {"written": str(path)},
-        hint="kloc split" if dataset.annotations else "kloc select",
-        data=data,
-    )
+    page = html or workspace.reports / "statistics.html"
+    facts = quality.lines(figures) | {"written": str(path)} | _write(statistics, page, plots)
+    return statistics, Summary("stats", facts, hint="kloc split" if dataset.annotations else "kloc select", data=data)
+
+
+def _write(statistics: Statistics, html: Path | None, plots: Path | None) -> dict[str, str]:
+    """Write the page and the pictures; where they are."""
+    facts: dict[str, str] = {}
+    try:
+        if html is not None:
+            write_text(html, render_statistics(statistics))
+            facts["page"] = str(html)
+        if plots is not None:
+            drawings = panels(statistics)
+            for name, drawing in drawings.items():
+                write_text(plots / f"{name}.svg", drawing)
+                with atomic_write(plots / f"{name}.png") as stream:
+                    stream.write(to_png(drawing))
+            facts["pictures"] = f"{plots}: {', '.join(drawings)} as PNG and SVG"
+    except OSError as error:
+        raise KlocError(f"{error.filename or html or plots}: cannot be written: {error.strerror}") from None
+    return facts
 
 
 def simulated_origin(workspace: Workspace) -> dict[str, str]:
@@ -51,8 +80,31 @@ def simulated_origin(workspace: Workspace) -> dict[str, str]:
         return {} if meta.get(session, SIMULATED) is None else {"origin": "simulated workers"}
 
 
-def file_stats(path: Path) -> tuple[Statistics, Summary]:
-    """Statistics of an ActivityNet-style file."""
-    dataset, problems = activitynet.read(path)
-    statistics = compute(dataset)
-    return statistics, Summary("stats", {}, problems, data=statistics.to_json())
+def file_stats(
+    path: Path,
+    *,
+    format_name: str = "",
+    classes: Path | None = None,
+    bins: str = "paper",
+    html: Path | None = None,
+    plots: Path | None = None,
+) -> tuple[Statistics, Summary]:
+    """Statistics of a file or folder: of the named format, else an ActivityNet-style JSON or a list of segments.
+
+    classes: names of classes that a list of segments gives as numbers. html, plots: as in `stats`.
+    """
+    dataset, problems = _read(path, format_name, classes)
+    statistics = compute(dataset, bins, reading=problems)
+    return statistics, Summary("stats", _write(statistics, html, plots), problems, data=statistics.to_json())
+
+
+def _read(path: Path, format_name: str, classes: Path | None) -> Reading:
+    left_out = "coverage is left out"
+    if not format_name and segments_txt.fits(path):
+        return segments_txt.read(path, classes=classes, taken=left_out)
+    if classes is not None:
+        raise UsageError("--classes names the classes of a list of segments (.txt); other formats name their own")
+    if format_name in ("", "activitynet"):
+        found = activitynet.read_with_ends(path, taken=left_out)
+        return Reading(found.dataset, found.problems)
+    return named(format_name).module.read(path)

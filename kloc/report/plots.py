@@ -210,6 +210,17 @@ def bars(values: Mapping[str, float], *, x_label: str = "", title: str = "", per
         return draw(figure, "bars" + title, tips)
 
 
+def ranked(values: Sequence[float], *, x_label: str, y_label: str) -> Drawing:
+    """SVG of many figures from the largest to the smallest, too many to name."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 3.6))
+        axes = figure.add_subplot()
+        axes.bar(range(1, len(values) + 1), values, width=1.0, color=COLOURS[0], edgecolor=PAPER, linewidth=0.3)
+        axes.grid(visible=False, axis="x")
+        axes.set(xlabel=x_label, ylabel=y_label, xlim=(0.5, len(values) + 0.5), ylim=(0, None))
+        return draw(figure, f"ranked {y_label}")
+
+
 def heatmap(matrix: Pairwise, *, title: str = "") -> Drawing:
     """SVG of one pairwise matrix, in percent of all instances."""
     with mpl.rc_context({**STYLE, "axes.grid": False}):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from kloc.attributes import BINNINGS, AttributeTable, Bins, attributes_of
 from kloc.errors import UsageError
 from kloc.records import SUBSETS, Dataset
+from kloc.report.campaign import Campaign
 from kloc.report.label_problems import LabelProblem, label_problems, leakage
 
 #: Bins of the number of instances for counting videos, where none is a number too.
-_VIDEOS = Bins("videos", "instances in a video", (0.0, 1.0, 4.0, 8.0, 16.0), ("0", "1", "2–4", "5–8", "9–16", "> 16"))
+_VIDEOS = Bins("videos", "number of instances", (0.0, 1.0, 4.0, 8.0, 16.0), ("none", "XS", "S", "M", "L", "XL"), True)
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,18 @@ class Histogram:
     ranges: tuple[str, ...]
     counts: tuple[int, ...]
     percent: tuple[float, ...]
+
+    @property
+    def title(self) -> str:
+        """The attribute and its unit, or what of a video is counted."""
+        if self.attribute == "videos":
+            return f"Videos by {self.unit}"
+        return f"{self.attribute.capitalize()} ({self.unit})"
+
+    def tip(self, bin_: int) -> str:
+        """One bin in words."""
+        what = "videos" if self.attribute == "videos" else "instances"
+        return f"{self.names[bin_]}, {self.ranges[bin_]}: {self.counts[bin_]:,} {what}, {self.percent[bin_]:.2f} %"
 
 
 @dataclass(frozen=True)
@@ -120,6 +133,7 @@ class Statistics:
     measured: instances behind ``attributes``, ``pairwise`` and ``facts``: those of videos whose duration is known, or
     all where none is (coverage is left out then). untimed: videos without a duration; hours leave them out.
     reading: what the reader of the file had to say. problems: of the labels; leakage: between the subsets.
+    campaign: where the annotations come from one.
     """
 
     name: str
@@ -148,6 +162,7 @@ class Statistics:
     problems: tuple[LabelProblem, ...]
     leakage: tuple[LabelProblem, ...]
     reading: tuple[str, ...] = ()
+    campaign: Campaign | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries and lists."""
@@ -156,16 +171,17 @@ class Statistics:
 
 def compute(
     dataset: Dataset,
-    bins: Literal["paper", "detad"] = "paper",
+    bins: str = "paper",
     *,
     groups: Mapping[str, Mapping[str, str]] | None = None,
     reading: Sequence[str] = (),
+    campaign: Campaign | None = None,
 ) -> Statistics:
     """Statistics of all annotated videos of ``dataset``.
 
     Which instances count, `kloc.attributes.counting` says (DETAD's binning drops those longer than their video); a
     video of duration 0 is one whose duration is not known. groups: what videos must not share across subsets
-    ("same file") -> group of each video. reading: what the reader of the file had to say.
+    ("same file") -> group of each video. reading: what the reader of the file had to say. campaign: what stands behind.
     Raises UsageError for unknown ``bins``.
     """
     if bins not in BINNINGS:
@@ -208,6 +224,7 @@ def compute(
         problems=label_problems(dataset),
         leakage=leakage(dataset.videos.values(), groups or {}),
         reading=tuple(reading),
+        campaign=campaign,
     )
 
 
@@ -315,7 +332,7 @@ def _per_video(dataset: Dataset, table: AttributeTable) -> tuple[VideoRow, ...]:
     rows = []
     for video_id, low, high in zip(ids, edges[:-1], edges[1:], strict=True):
         video = dataset.videos[video_id]
-        seconds = _covered(zip(table.start[low:high], table.end[low:high], strict=True))
+        seconds = _covered(zip(table.start[low:high].tolist(), table.end[low:high].tolist(), strict=True))
         duration = video.duration if dataset.is_timed(video_id) else 0.0
         rows.append(VideoRow(video_id, video.subset, int(high - low), seconds, duration))
     return tuple(rows)

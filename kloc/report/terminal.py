@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from kloc.report.statistics import Histogram, Pairwise, Statistics
+from kloc.report.campaign import Campaign
+from kloc.report.label_problems import LabelProblem
+from kloc.report.statistics import Histogram, Pairwise, Statistics, sentences
 
 _BAR = 28
 _SHADES = ("", "on grey19", "on grey27", "on grey35", "on grey42")
+#: Rows of a long table that are shown unless all are asked for.
+_ROWS = 15
 
 
-def render_terminal(statistics: Statistics, console: Console) -> None:
-    """Print the statistics; classes beyond the 30 largest are summed up in one line."""
+def render_terminal(statistics: Statistics, console: Console, *, everything: bool = False) -> None:
+    """Print the statistics; long tables are cut, and say how to see all, unless ``everything`` is asked for."""
     s = statistics
-    console.print(Text(s.name, style="bold"))
+    limit = None if everything else _ROWS
+    console.print(Text(_plain(s.name), style="bold"))
+    for name, fact in _facts(s):
+        console.print(Text(f"{name:<12}", style="dim").append(fact, style="default"))
+    console.print()
+    for sentence in sentences(s):
+        console.print(Text(sentence))
+    _subsets(s, console)
+    _classes(s, console, limit)
+    for histogram in (*s.attributes, s.videos_by_instances):
+        _histogram(histogram, console)
+    for matrix in s.pairwise:
+        _pairwise(matrix, console)
+    if s.campaign is not None:
+        _campaign(s.campaign, console, limit)
+    _problems("Label problems", s.problems, "No label problems found.", console)
+    if len(s.subsets) > 1:
+        _problems("Leakage between subsets", s.leakage, "No leakage between subsets found.", console)
+
+
+def _plain(text: str) -> str:
+    """Text of a file or a stranger without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _facts(s: Statistics) -> list[tuple[str, str]]:
+    hours = "durations not known" if s.videos and s.untimed == s.videos else f"{s.hours:.2f} h"
     facts = [
-        ("videos", f"{s.videos:,} ({s.hours:.2f} h), {s.annotated:,} annotated"),
+        ("videos", f"{s.videos:,} ({hours}), {s.annotated:,} annotated"),
         ("instances", f"{s.instances:,} of {s.classes:,} classes ({s.action_hours:.2f} h of action)"),
         ("per video", f"{s.instances_per_video:.2f} ({s.instances_per_video_with_any:.2f} where any occurs)"),
         ("without any", f"{s.videos_without_instance:,} annotated videos"),
@@ -27,61 +58,59 @@ def render_terminal(statistics: Statistics, console: Console) -> None:
         facts.append(("length", f"mean {s.mean_length:.1f} s, median {s.median_length:.1f} s"))
     if s.balance is not None:
         facts.append(("balance", f"{s.balance:.2f} (entropy of the classes, 1 is uniform)"))
-    for name, fact in facts:
-        console.print(Text(f"{name:<12}", style="dim").append(fact, style="default"))
-    _subsets(s, console)
-    _classes(s, console)
-    for histogram in s.attributes:
-        _histogram(histogram, console)
-    for matrix in s.pairwise:
-        _pairwise(matrix, console)
-    _problems(s, console)
+    return facts
 
 
-def _table(title: str, console: Console) -> Table:
+def _table(title: str, console: Console, columns: Sequence[str] = ()) -> Table:
+    """A table under its title; the first column is text, the others are figures."""
     # Printed by itself: a table would break its title at its own width.
     console.print(Text("\n" + title, style="bold"))
-    return Table(box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def _cut(what: str, rows: int, limit: int | None, console: Console, more: str = "") -> None:
+    """Say what a table leaves out."""
+    if limit is not None and rows > limit:
+        console.print(Text(f"... and {rows - limit:,} more {what}{more}; --all shows them", style="dim"))
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
 
 
 def _subsets(s: Statistics, console: Console) -> None:
-    table = _table("Subsets", console)
-    for name in ("subset", "videos", "annotated", "instances", "hours", "action h"):
-        table.add_column(name, justify="left" if name == "subset" else "right")
+    columns = ("subset", "videos", "annotated", "instances", "classes", "hours", "action h", "balance")
+    table = _table("Subsets", console, columns)
     for row in s.subsets:
-        figures = (
-            f"{row.videos:,}",
-            f"{row.annotated:,}",
-            f"{row.instances:,}",
-            f"{row.hours:.2f}",
-            f"{row.action_hours:.2f}",
-        )
-        table.add_row(row.subset, *figures)
+        counts = (f"{n:,}" for n in (row.videos, row.annotated, row.instances, row.classes))
+        figures = (_number(x, 2) for x in (row.hours or None, row.action_hours, row.balance))
+        table.add_row(row.subset, *counts, *figures)
     console.print(table)
 
 
-def _classes(s: Statistics, console: Console, limit: int = 30) -> None:
-    table = _table("Classes", console)
-    table.add_column("class", max_width=24, overflow="ellipsis", no_wrap=True)
-    for name in ("videos", "inst.", "/video", "med. s", "cov."):
-        table.add_column(name, justify="right", no_wrap=True)
+def _classes(s: Statistics, console: Console, limit: int | None) -> None:
+    table = _table("Classes", console, ("class", "videos", "inst.", "/video", "med. s", "cov.", "hours"))
+    table.columns[0].max_width = 24
     table.add_column("", no_wrap=True)
     rows = sorted(s.per_class, key=lambda r: (-r.instances, r.label))
     most = max((r.instances for r in rows), default=0)
     for row in rows[:limit]:
         table.add_row(
-            escape(row.label),
+            Text(_plain(row.label)),
             f"{row.videos:,}",
             f"{row.instances:,}",
-            f"{row.instances_per_video:.1f}" if row.videos else "-",
-            "-" if row.median_length is None else f"{row.median_length:.1f}",
-            "-" if row.mean_coverage is None else f"{row.mean_coverage:.2f}",
+            _number(row.instances_per_video if row.videos else None, 1),
+            _number(row.median_length, 1),
+            _number(row.mean_coverage, 2),
+            _number(row.seconds / 3600, 2),
             _bar(row.instances, most, 12),
         )
     console.print(table)
-    if len(rows) > limit:
-        rest = rows[limit:]
-        console.print(f"... and {len(rest):,} more classes with {sum(r.instances for r in rest):,} instances")
+    rest = rows[limit:] if limit is not None else []
+    _cut("classes", len(rows), limit, console, f" with {sum(r.instances for r in rest):,} instances")
 
 
 def _bar(value: float, most: float, width: int) -> Text:
@@ -91,7 +120,7 @@ def _bar(value: float, most: float, width: int) -> Text:
 
 
 def _histogram(histogram: Histogram, console: Console) -> None:
-    table = _table(f"{histogram.attribute.capitalize()} ({histogram.unit})", console)
+    table = _table(histogram.title, console)
     table.show_header = False
     for justify in ("left", "left", "right", "right", "left"):
         table.add_column(justify=justify, no_wrap=True)
@@ -99,12 +128,12 @@ def _histogram(histogram: Histogram, console: Console) -> None:
     for name, span, count, share in zip(
         histogram.names, histogram.ranges, histogram.counts, histogram.percent, strict=True
     ):
-        table.add_row(name, f"[dim]{span}[/dim]", f"{count:,}", f"{share:.1f} %", _bar(count, most, _BAR))
+        table.add_row(name, Text(span, style="dim"), f"{count:,}", f"{share:.1f} %", _bar(count, most, _BAR))
     console.print(table)
 
 
 def _pairwise(matrix: Pairwise, console: Console) -> None:
-    table = _table(f"{matrix.rows.capitalize()} (rows) by {matrix.columns}, % of all instances", console)
+    table = _table(f"{matrix.rows.capitalize()} (rows) by {matrix.columns}, % of instances", console)
     table.add_column("")
     for name in matrix.column_names:
         table.add_column(name, justify="right", min_width=6)
@@ -118,11 +147,38 @@ def _pairwise(matrix: Pairwise, console: Console) -> None:
     console.print(table)
 
 
-def _problems(s: Statistics, console: Console) -> None:
-    if not s.problems:
-        console.print("\nNo label problems found.")
+def _campaign(campaign: Campaign, console: Console, limit: int | None) -> None:
+    simulated = " (simulated workers)" if campaign.simulated else ""
+    if campaign.rounds:
+        columns = ("round", "strategy", "videos", "minutes", "answers", "paid", "per video")
+        table = _table(f"Rounds{simulated}", console, columns)
+        table.columns[1].justify = "left"
+        for row in campaign.rounds:
+            figures = (f"{row.videos:,}", f"{row.minutes:,.1f}", f"{row.answers:,}", f"${row.dollars:,.2f}")
+            table.add_row(str(row.round), _plain(row.strategy), *figures, f"${row.dollars / max(row.videos, 1):,.2f}")
+        console.print(table)
+        columns = ("video", "round", "strategy", "rank", "answers", "work, min", "paid")
+        table = _table(f"What each video cost{simulated}", console, columns)
+        table.columns[0].max_width, table.columns[2].justify = 30, "left"
+        chosen = sorted(campaign.chosen, key=lambda c: (-c.dollars, c.round, c.rank, c.video_id))
+        for one in chosen[:limit]:
+            figures = (f"{one.rank:,}", f"{one.answers:,}", _number(one.minutes, 1), f"${one.dollars:,.2f}")
+            table.add_row(Text(_plain(one.video_id)), str(one.round), _plain(one.strategy), *figures)
+        console.print(table)
+        _cut("videos", len(chosen), limit, console)
+    if campaign.missing:
+        console.print(Text("\nMissing media", style="bold"))
+        for line in campaign.missing[:limit]:
+            console.print(Text(_plain(line)))
+        _cut("videos", len(campaign.missing), limit, console)
+
+
+def _problems(title: str, problems: Sequence[LabelProblem], none: str, console: Console) -> None:
+    if not problems:
+        console.print("\n" + none)
         return
-    console.print("\n[bold]Label problems[/bold]")
-    for row in s.problems:
-        console.print(f"[yellow]{row.count:,}[/yellow] x {escape(row.kind)}")
-        console.print(Text("    e.g. " + "; ".join(row.examples[:2]), style="dim"), overflow="ellipsis", no_wrap=True)
+    console.print(Text("\n" + title, style="bold"))
+    for row in problems:
+        console.print(Text.assemble((f"{row.count:,}", "yellow"), " x ", row.kind))
+        examples = Text("    e.g. " + _plain("; ".join(row.examples[:2])), style="dim")
+        console.print(examples, overflow="ellipsis", no_wrap=True)
