@@ -19,7 +19,6 @@ from kloc.formats.interchange import (
     NOMINAL_FPS,
     Collector,
     Frames,
-    all_classes,
     as_object,
     check_labels,
     dataset_facts,
@@ -27,6 +26,7 @@ from kloc.formats.interchange import (
     files_of,
     frame_rates,
     from_frames,
+    header_of,
     instances_of,
     media_paths,
     one_line,
@@ -57,7 +57,7 @@ def read(path: Path, *, name: str | None = None) -> Reading:
     CVAT's for video.
     """
     collector = Collector(path, name)
-    for file in files_of(path, ".xml"):
+    for file in files_of(path, ".xml", collector):
         _read_file(file, collector)
     return collector.reading()
 
@@ -125,10 +125,10 @@ def write(path: Path, dataset: Dataset, extra: Extra) -> list[str]:
     dataset = rebased(dataset, extra.origin)
     rates, losses = frame_rates(dataset, extra)
     paths, unknown = media_paths(dataset, extra)
-    whole = dataset_facts(dataset, extra)
+    header = header_of(dataset, extra)
     files: dict[str, bytes] = {}
     for n, (video_id, file) in enumerate(file_names(dataset.videos).items()):
-        facts = one_line({**whole, "fps": rates[video_id], "video": video_facts(dataset, video_id)})
+        facts = one_line({**header, "fps": rates[video_id], "video": video_facts(dataset, video_id)})
         media = extra.media.get(video_id, Media())
         root = _document(dataset, video_id, rates[video_id], media, n)
         meta = root.find("meta")
@@ -137,7 +137,7 @@ def write(path: Path, dataset: Dataset, extra: Extra) -> list[str]:
         SubElement(meta, KEY).text = facts
         indent(root)
         files[file] = tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
-    write_folder(path, files, ".xml")
+    write_folder(path, files, ".xml", dataset_facts(dataset, extra))
     return losses + unknown
 
 
@@ -153,7 +153,7 @@ def _document(dataset: Dataset, video_id: str, fps: float, media: Media, n: int)
     for key, value in facts.items():
         SubElement(task, key).text = value
     labels = SubElement(task, "labels")
-    for label in all_classes(dataset):
+    for label in sorted({i.label for i in instances_of(dataset, video_id)}):
         entry = SubElement(labels, "label")
         SubElement(entry, "name").text = label
         attributes = SubElement(entry, "attributes")

@@ -22,6 +22,7 @@ from kloc.formats.interchange import (
     dataset_facts,
     file_names,
     files_of,
+    header_of,
     instances_of,
     media_paths,
     one_line,
@@ -52,7 +53,7 @@ def read(path: Path, *, name: str | None = None) -> Reading:
     to others, or whose time is not aligned, are counted and left out. Raises FormatError for a file that is no EAF.
     """
     collector = Collector(path, name)
-    for file in files_of(path, ".eaf"):
+    for file in files_of(path, ".eaf", collector):
         _read_file(file, collector)
     return collector.reading()
 
@@ -88,14 +89,14 @@ def write(path: Path, dataset: Dataset, extra: Extra) -> list[str]:
     """Write the folder. Raises FormatError for a class whose name XML cannot hold."""
     check_labels(dataset, "ELAN")
     dataset = rebased(dataset, extra.origin)
-    whole = dataset_facts(dataset, extra)
+    header = header_of(dataset, extra)
     paths, losses = media_paths(dataset, extra)
     files: dict[str, bytes] = {}
     for video_id, file in file_names(dataset.videos).items():
-        facts = one_line({**whole, "video": video_facts(dataset, video_id)})
+        facts = one_line({**header, "video": video_facts(dataset, video_id)})
         document = _document(dataset, video_id, facts, paths[video_id])
         files[file] = tostring(document, encoding="UTF-8", xml_declaration=True) + b"\n"
-    write_folder(path, files, ".eaf")
+    write_folder(path, files, ".eaf", dataset_facts(dataset, extra))
     return sentences(dataset, LOST, extra) + rounded_to_milliseconds(dataset) + losses
 
 

@@ -4,7 +4,8 @@
 counted from 1, both inclusive; ``label`` is an index of ``classes``. Where the frame rate is not known there stands
 ``timestamps: [start, end]`` instead, which FiftyOne turns into frames when it opens the video. FiftyOne keeps frames
 either way; the seconds stand beside them as attributes, and hold when kloc reads the file unless the frames were
-changed since. ``data.json`` says where each video lies. What else is known stands under ``kloc`` in ``labels.json``.
+changed since. ``data.json`` says where each video lies (``Dataset.from_dir(..., data_path="data.json")``: without it
+FiftyOne looks for the files themselves in ``data/``). What else is known stands under ``kloc`` in ``labels.json``.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ def read(path: Path, *, name: str | None = None) -> Reading:
     for key, rows in mapping(content["labels"], f"{file}: labels").items():
         facts = as_object(videos.get(key))
         found: list[Instance] = []
-        for row in rows if isinstance(rows, list) else []:
+        if rows is not None and not isinstance(rows, list):
+            collector.problems.add("video whose segments are no list, left out", key)
+            continue
+        for row in rows or []:
             found += _instance(row, classes, facts, key, collector)
         collector.video(facts, key, found, annotated=rows is not None)
     return collector.reading()

@@ -2,6 +2,7 @@
 
 No tool has a place for all that kloc knows of a video. What it has no word for (subset, bounds, silent labels, what an
 annotation is exhaustive for) travels as a small JSON object, the *facts*, where the tool keeps foreign data untouched.
+Where each video has a file of its own, what is said of the whole dataset stands in ``kloc.json`` beside them.
 """
 
 from __future__ import annotations
@@ -14,22 +15,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, ParseError
 
-import numpy as np
 from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 
 from kloc.errors import FormatError, UsageError
-from kloc.files import atomic_folder, safe_name
-from kloc.formats.common import Extra, Problems, Reading, clean_instances, listing, number, subset_of, text
+from kloc.files import atomic_folder, safe_name, write_json
+from kloc.formats.common import Extra, Problems, Reading, clean_instances, listing, number, read_json, subset_of, text
 from kloc.records import Annotation, Dataset, Exhaustive, Instance, Item, Subset, Video
 
 #: Under this name the facts stand in foreign files.
 KEY = "kloc"
+_ABOUT = f"{KEY}.json"
 #: Frames per second of a video whose own are not known.
 NOMINAL_FPS = 25.0
 DECIMALS = 6
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
+#: Times beyond it (seconds, milliseconds or frames) are no times of a video.
+_FAR = 1e12
 #: Characters that XML and subtitles cannot hold, or hand back as something else.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
@@ -37,10 +40,15 @@ _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 # -- what is written --------------------------------------------------------------------------------------
 
 
+def header_of(dataset: Dataset, extra: Extra) -> dict[str, Any]:
+    """What every file says: where the annotations come from, if that must be said."""
+    return ({"origin": dataset.origin} if dataset.origin else {}) | dict(extra.header)
+
+
 def dataset_facts(dataset: Dataset, extra: Extra) -> dict[str, Any]:
-    """What is said of the whole dataset; the header first, so that nobody overlooks where the answers come from."""
-    header = ({"origin": dataset.origin} if dataset.origin else {}) | dict(extra.header)
-    return {**header, "version": extra.version, "time_origin": extra.origin, "classes": list(dataset.classes)}
+    """What is said of the whole dataset; the header first, so that nobody overlooks it."""
+    own = {"version": extra.version, "time_origin": extra.origin, "classes": list(dataset.classes)}
+    return header_of(dataset, extra) | own
 
 
 def video_facts(dataset: Dataset, video_id: str) -> dict[str, Any]:
@@ -78,14 +86,13 @@ def instances_of(dataset: Dataset, video_id: str) -> Sequence[Instance]:
 
 
 def rounded_to_milliseconds(dataset: Dataset) -> list[str]:
-    """A sentence about times that lie between whole milliseconds, for formats that count those."""
+    """What is said of times that whole milliseconds from 0 on cannot hold."""
     found = [i for a in dataset.annotations.values() for i in a.instances]
-    if not found:
-        return []
-    times = np.array([(i.start, i.end) for i in found])
-    moved = int((np.abs(times - np.array([whole_milliseconds(i) for i in found]) / 1000) > 1e-6).any(axis=1).sum())
-    said = f"times are whole milliseconds: {moved:,} of {len(found):,} instances move by half a one or less"
-    return [said] if moved else []
+    moved = [abs(t - ms / 1000) for i in found for t, ms in zip((i.start, i.end), whole_milliseconds(i), strict=True)]
+    near, far = sum(1e-6 < m <= 5.01e-4 for m in moved), sum(m > 5.01e-4 for m in moved)
+    said = [f"times are whole milliseconds: {near:,} of {len(moved):,} boundaries move by half a one or less"]
+    more = [f"{far:,} boundaries lie before 0 or closer together than a millisecond: they are moved"]
+    return (said if near else []) + (more if far else [])
 
 
 def all_classes(dataset: Dataset) -> list[str]:
@@ -104,9 +111,13 @@ def check_labels(dataset: Dataset, tool: str) -> None:
 
 
 def whole_milliseconds(one: Instance) -> tuple[int, int]:
-    """Start and end as whole milliseconds, at least one apart."""
-    start, end = (math.floor(t * 1000 + 0.5) for t in (one.start, one.end))
+    """Start and end as whole milliseconds from 0 on, at least one apart."""
+    start, end = (max(_nearest(t * 1000), 0) for t in (one.start, one.end))
     return start, max(end, start + 1)
+
+
+def _nearest(value: float) -> int:
+    return math.floor(min(max(value, -_FAR), _FAR) + 0.5)
 
 
 def media_paths(dataset: Dataset, extra: Extra) -> tuple[dict[str, str], list[str]]:
@@ -118,7 +129,7 @@ def media_paths(dataset: Dataset, extra: Extra) -> tuple[dict[str, str], list[st
         if media is None or media.path is None:
             guessed += 1
         plain = video_id if _PLAIN.fullmatch(video_id) else safe_name(video_id)
-        paths[video_id] = f"{plain}.mp4" if media is None or media.path is None else media.path
+        paths[video_id] = f"{plain}.mp4" if media is None or media.path is None else _UNFIT.sub("_", media.path)
     return paths, [f"the files of {guessed:,} videos are not known: they are named ID.mp4"] if guessed else []
 
 
@@ -134,7 +145,7 @@ class Frames(NamedTuple):
 
 def to_frames(start: float, end: float, fps: float, zero: float = 0.0) -> Frames:
     """The frames nearest to a segment, at least one; ``zero``: the time of frame 0."""
-    first, stop = (math.floor((t - zero) * fps + 0.5) for t in (start, end))
+    first, stop = (_nearest((t - zero) * fps) for t in (start, end))
     return Frames(max(first, 0), max(stop, first + 1, 1))
 
 
@@ -175,27 +186,34 @@ def file_names(ids: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def write_folder(path: Path, files: Mapping[str, bytes], ending: str) -> None:
-    """Write a folder of ``ending`` files whole or not at all; what an earlier export left there gives way.
+def write_folder(path: Path, files: Mapping[str, bytes], ending: str, about: Mapping[str, Any]) -> None:
+    """Write a folder of ``ending`` files and ``kloc.json`` whole or not at all; an earlier export there gives way.
 
     Raises UsageError where the folder holds anything else.
     """
     if path.exists():
-        other = [p.name for p in path.iterdir() if p.suffix != ending] if path.is_dir() else [path.name]
+        there = list(path.iterdir()) if path.is_dir() else [path]
+        other = sorted(p.name for p in there if p.suffix != ending and p.name != _ABOUT)
         if other:
-            raise UsageError(f"{path}: holds {sorted(other)[0]!r}, which is no {ending} file; name an empty folder")
+            raise UsageError(f"{path}: holds {other[0]!r}, which is no {ending} file; name an empty folder")
     with atomic_folder(path) as fresh:
         for name, content in files.items():
             (fresh / f"{name}{ending}").write_bytes(content)
+        write_json(fresh / _ABOUT, about)
 
 
-def files_of(path: Path, ending: str) -> list[Path]:
-    """The file itself, or the ``ending`` files of a folder in the order of their names. Raises FormatError for none."""
+def files_of(path: Path, ending: str, collector: Collector) -> list[Path]:
+    """The file itself, or the ``ending`` files of a folder in the order of their names, and what is said beside them.
+
+    Raises FormatError for a folder without such a file.
+    """
     if not path.is_dir():
         return [path]
     found = sorted(p for p in path.iterdir() if p.suffix.lower() == ending and p.is_file())
     if not found:
         raise FormatError(f"{path}: holds no {ending} file")
+    if (path / _ABOUT).is_file():
+        collector.facts(read_json(path / _ABOUT, collector.problems))
     return found
 
 

@@ -27,6 +27,7 @@ from kloc.formats.interchange import (
     check_labels,
     dataset_facts,
     from_frames,
+    header_of,
     instances_of,
     media_paths,
     pair,
@@ -68,7 +69,7 @@ def _task(task: dict[str, Any], where: str, collector: Collector) -> None:
     facts = as_object(as_object(task.get("meta")).get(KEY))
     video = as_object(facts.get("video"))
     collector.facts(facts)
-    media, said = data.get(_VIDEO), data.get("id")
+    media, said = data.get(_VIDEO), data.get("video_id")
     stem = Path(media).stem if isinstance(media, str) and media else where
     video_id = said if isinstance(said, str) and said else stem
     regions = _chosen(task, video_id, collector)
@@ -91,7 +92,11 @@ def _chosen(task: dict[str, Any], video_id: str, collector: Collector) -> list[A
     if len(found) > 1:
         collector.problems.add("task with several annotations, one of them taken", video_id)
     chosen = next((a for a in found if a.get("ground_truth")), found[-1])
-    return listing(chosen.get("result") or [], f"{video_id}: result")
+    regions = chosen.get("result")
+    if not isinstance(regions, list):
+        collector.problems.add("annotation without a list of regions, left out", video_id)
+        return None
+    return regions
 
 
 def _region(region: dict[str, Any], fps: float, video_id: str, collector: Collector) -> list[Instance]:
@@ -125,11 +130,11 @@ def write(path: Path, dataset: Dataset, extra: Extra) -> list[str]:
         media = extra.media.get(video_id)
         fps = media.fps if media is not None and media.fps else NOMINAL_FPS
         facts = {**whole, **({"classes": classes} if n == 0 else {}), "video": video_facts(dataset, video_id)}
-        data = {_VIDEO: paths[video_id], "id": video_id, "subset": dataset.videos[video_id].subset, "fps": fps}
-        task: dict[str, Any] = {"data": data, "meta": {KEY: facts}}
+        data = {_VIDEO: paths[video_id], "video_id": video_id, "subset": dataset.videos[video_id].subset, "fps": fps}
+        task: dict[str, Any] = {"id": n + 1, "data": data | header_of(dataset, extra), "meta": {KEY: facts}}
         if video_id in dataset.annotations:
             regions = [_written(i, fps, f"{n}-{k}") for k, i in enumerate(instances_of(dataset, video_id))]
-            task["annotations"] = [{"result": regions}]
+            task["annotations"] = [{"id": n + 1, "result": regions}]
         tasks.append(task)
     write_json(path / _TASKS, tasks)
     write_text(path / _CONFIG, _setup(all_classes(dataset)))

@@ -21,6 +21,7 @@ from kloc.formats.interchange import (
     dataset_facts,
     file_names,
     files_of,
+    header_of,
     instances_of,
     one_line,
     parse_facts,
@@ -46,7 +47,7 @@ def read(path: Path, *, name: str | None = None) -> Reading:
     A cue whose times cannot be read is counted and left out. Raises FormatError for a file that is no WebVTT.
     """
     collector = Collector(path, name)
-    for file in files_of(path, ".vtt"):
+    for file in files_of(path, ".vtt", collector):
         _read_file(file, collector)
     return collector.reading()
 
@@ -86,15 +87,15 @@ def write(path: Path, dataset: Dataset, extra: Extra) -> list[str]:
     """Write the folder. Raises FormatError for a class whose name a cue cannot hold."""
     check_labels(dataset, "WebVTT")
     dataset = rebased(dataset, extra.origin)
-    whole = dataset_facts(dataset, extra)
+    header = header_of(dataset, extra)
     files: dict[str, bytes] = {}
     for video_id, file in file_names(dataset.videos).items():
-        blocks = ["WEBVTT", _NOTE + one_line({**whole, "video": video_facts(dataset, video_id)})]
+        blocks = ["WEBVTT", _NOTE + one_line({**header, "video": video_facts(dataset, video_id)})]
         for one in instances_of(dataset, video_id):
             start, end = whole_milliseconds(one)
             blocks.append(f"{_clock(start)} --> {_clock(end)}\n{escape(one.label, quote=False)}")
         files[file] = ("\n\n".join(blocks) + "\n").encode()
-    write_folder(path, files, ".vtt")
+    write_folder(path, files, ".vtt", dataset_facts(dataset, extra))
     return sentences(dataset, LOST, extra) + rounded_to_milliseconds(dataset)
 
 
