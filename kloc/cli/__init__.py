@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from kloc.cli import benchmarking, crowd, dataset, exporting, knowledge, learning, loop, pool, reviewing
+from kloc.cli import benchmarking, crowd, dataset, evaluating, exporting, knowledge, learning, loop, pool, reviewing
 from kloc.cli.console import errors
 from kloc.errors import KlocError
 from kloc.registry import blamed
@@ -93,7 +93,7 @@ def _root(
         os.environ["KLOC_DEBUG"] = "1"
 
 
-for module in (pool, learning, knowledge, crowd, reviewing, dataset, benchmarking, exporting, loop):
+for module in (pool, learning, knowledge, crowd, reviewing, dataset, evaluating, benchmarking, exporting, loop):
     module.register(app)
 
 

@@ -12,14 +12,13 @@ from kloc.records import Dataset
 def characteristics(dataset: Dataset, truth: TruthTable) -> AttributeTable:
     """Attributes of the rows of ``truth``, in their order.
 
-    As `kloc.attributes.attributes_of`, but of the instances that are judged: the number of instances counts those of
-    the video that are. Instances are cut to their video (DETAD's program leaves out those longer than it).
+    As `kloc.attributes.attributes_of`, but of the instances that are judged: the number of instances counts those
+    of the video that are. Instances are cut to their video (DETAD's program leaves out those longer than it).
     """
     spans = np.full((len(truth.videos), 2), np.nan)
     for row, video_id in enumerate(truth.videos):
-        video = dataset.videos.get(video_id)
-        if video is not None and video.duration > 0:
-            spans[row] = video.start, video.end
+        if video_id in dataset.videos and dataset.is_timed(video_id):
+            spans[row] = dataset.videos[video_id].start, dataset.videos[video_id].end
     low, high = spans[truth.video].T
     start, end = np.fmax(truth.start, low), np.fmin(truth.end, high)
     length = np.maximum(end - start, 0.0)

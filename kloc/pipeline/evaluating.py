@@ -1,0 +1,218 @@
+"""evaluate: detections against a truth, from files or from the workspace itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast, get_args
+
+from kloc.attributes import BINNINGS
+from kloc.errors import UsageError
+from kloc.evaluation.detection import judge
+from kloc.evaluation.diagnosis.diagnose import diagnose
+from kloc.evaluation.matching import rule
+from kloc.evaluation.presets import Preset, preset
+from kloc.evaluation.recall import AUC_COUNTS, average_recall
+from kloc.evaluation.tables import Duplicates, detection_table, truth_table
+from kloc.files import atomic_write, write_text
+from kloc.formats import activitynet
+from kloc.formats.predictions import PredictionTable, read_table
+from kloc.pipeline.evaluation_lines import examples, not_judged
+from kloc.pipeline.publication import current_dataset
+from kloc.pipeline.training import current_predictions
+from kloc.records import SUBSETS, Dataset
+from kloc.report.evaluation import Evaluation
+from kloc.workspace import Workspace
+
+#: Thresholds at most.
+_MOST = 64
+ALL = "all"
+#: Where a workspace is evaluated unless it is told otherwise; first come, first served where both are as large.
+_HELD_OUT = ("validation", "testing")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How to evaluate; ``None`` leaves it to the preset, or to the data.
+
+    preset: by name. thresholds: of tIoU, ascending, for columns and average alike. subset: one of the three, or "all".
+
+    Raises UsageError for what does not exist.
+    """
+
+    preset: str | None = None
+    thresholds: tuple[float, ...] | None = None
+    matching: str | None = None
+    duplicates: str | None = None
+    subset: str | None = None
+    bins: str = "paper"
+
+    def __post_init__(self) -> None:
+        choices = {
+            "subset": (self.subset, (*SUBSETS, ALL)),
+            "duplicates": (self.duplicates, get_args(Duplicates)),
+            "bins": (self.bins, tuple(BINNINGS)),
+        }
+        for name, (value, known) in choices.items():
+            if value is not None and value not in known:
+                raise UsageError(f"unknown {name} {value!r}; there are: {', '.join(known)}")
+        rule(self.matching or "activitynet")
+        preset(self.preset or "activitynet")
+
+    def settings(self, usual: Preset) -> Preset:
+        """The preset with what is wanted otherwise; ``usual`` where none is named."""
+        base = preset(self.preset) if self.preset else usual
+        levels = self.thresholds
+        wanted = replace(
+            base,
+            thresholds=levels or base.thresholds,
+            averaged=levels or base.averaged,
+            matching=self.matching or base.matching,
+            duplicates=cast(Duplicates, self.duplicates or base.duplicates),
+        )
+        return wanted if wanted == base else replace(wanted, name=f"{base.name}, changed")
+
+
+def thresholds_of(text: str) -> tuple[float, ...]:
+    """Thresholds from ``0.3,0.5,0.7`` or ``.5:.95:.05`` (first, last, step), or both mixed; ascending, each once.
+
+    Raises UsageError for anything else.
+    """
+    found: set[float] = set()
+    for part in text.split(","):
+        try:
+            first, last, step = (float(x) for x in (part.split(":") if ":" in part else (part, part, 1.0)))
+            count = int((last - first) / step + 1e-6) + 1
+        except (ValueError, ZeroDivisionError, OverflowError):
+            raise UsageError(f"--tiou {text}: write numbers as 0.3,0.5,0.7 or first:last:step as .5:.95:.05") from None
+        found |= {round(first + n * step, 9) for n in range(min(count, _MOST + 1))}
+    if not 0 < len(found) <= _MOST or not all(0 < value <= 1 for value in found):
+        raise UsageError(f"--tiou {text}: give 1 to {_MOST} thresholds above 0 and at most 1")
+    return tuple(sorted(found))
+
+
+def evaluate_files(truth: Path, predictions: Path, wanted: Wanted) -> Evaluation:
+    """Evaluate a file of predictions against one of annotations; annotated videos without any count as missed.
+
+    Raises FormatError for what cannot be read, UsageError where nothing can be judged.
+    """
+    dataset, said = activitynet.read(truth)
+    table, told = read_table(predictions)
+    problems = [f"{truth.name}: {line}" for line in said] + [f"{predictions.name}: {line}" for line in told]
+    settings = wanted.settings(preset("activitynet"))
+    subset = wanted.subset or _fullest(dataset, table, settings.subset if wanted.preset else None, SUBSETS)
+    return _evaluate(dataset, table, settings, subset, wanted.bins, (truth.name, predictions.name), problems)
+
+
+def evaluate_workspace(workspace: Workspace, predictions: Path | None, wanted: Wanted) -> Evaluation:
+    """Evaluate the newest predictions, or a file of them, against the workspace's own annotations.
+
+    Of its own predictions only videos that were predicted for are judged, as `kloc train` does.
+    Raises UsageError where nothing can be judged.
+    """
+    own = tuple(sorted(workspace.settings.evaluation.thresholds))
+    settings = wanted.settings(replace(preset("activitynet"), name="workspace", thresholds=own, averaged=own))
+    dataset = current_dataset(workspace)
+    if predictions is not None:
+        table, told = read_table(predictions)
+        problems = [f"{predictions.name}: {line}" for line in told]
+    else:
+        reader = current_predictions(workspace)
+        if reader is None:
+            raise UsageError("there are no predictions yet; run `kloc predict`, or name a file of predictions")
+        known = [v for v in sorted(dataset.annotations) if v in reader]
+        table = PredictionTable.of(reader.detections(known))
+        problems = []
+    subset = wanted.subset or _fullest(dataset, table, settings.subset if wanted.preset else None, _HELD_OUT)
+    if predictions is None:
+        waiting = sorted(v for v in _of(dataset, subset).annotations if v not in table.videos)
+        if waiting:
+            problems.append(
+                f"{len(waiting):,} annotated videos have no predictions yet, not judged; run `kloc predict` "
+                f"({examples(waiting)})"
+            )
+        dataset = replace(dataset, annotations={v: dataset.annotations[v] for v in table.videos})
+        if subset == "training":
+            problems.append("the model may have learned from the training videos that it is judged on here")
+    name = "the newest predictions" if predictions is None else predictions.name
+    return _evaluate(dataset, table, settings, subset, wanted.bins, (dataset.name, name), problems)
+
+
+def _fullest(dataset: Dataset, table: PredictionTable, first: str | None, among: Sequence[str]) -> str:
+    """The subset with the most videos both annotated and predicted for; ``first`` wherever it has any."""
+    counts = dict.fromkeys(among, 0)
+    for video_id in table.videos:
+        if video_id in dataset.annotations and dataset.videos[video_id].subset in counts:
+            counts[dataset.videos[video_id].subset] += 1
+    # Of equals held-out videos come first.
+    order = sorted(counts, key=lambda s: (-counts[s], s not in _HELD_OUT, _HELD_OUT.index(s) if s in _HELD_OUT else 0))
+    return first if first and counts.get(first) else order[0]
+
+
+def _of(dataset: Dataset, subset: str) -> Dataset:
+    return next((dataset.of(s) for s in SUBSETS if s == subset), dataset)
+
+
+def _evaluate(
+    everything: Dataset,
+    table: PredictionTable,
+    settings: Preset,
+    subset: str,
+    bins: str,
+    names: tuple[str, str],
+    problems: list[str],
+) -> Evaluation:
+    dataset = _of(everything, subset)
+    where = f"{names[0]}, {'all subsets' if subset == ALL else f'subset {subset}'}"
+    truth = truth_table(dataset, settings.duplicates)
+    if not len(truth.label):
+        raise UsageError(
+            f"{where}: {len(truth.videos):,} annotated videos and no instance to judge by; choose with --subset"
+        )
+    if len(table) and not set(table.videos) & set(truth.videos):
+        raise UsageError(
+            f"{names[1]}: none of its {len(table.videos):,} videos is annotated in {where}; do they belong together?"
+        )
+    found, ignored = detection_table(truth, table)
+    result = judge(
+        truth, found, settings.asked, ignored=ignored, matching=settings.matching, duplicates=settings.duplicates
+    )
+    # ActivityNet's proposal task, with the classes passed over.
+    recall = average_recall(
+        dataset, table, AUC_COUNTS, settings.averaged, duplicates=settings.duplicates, budget="average"
+    )
+    return Evaluation(
+        *names,
+        subset,
+        settings,
+        result,
+        recall,
+        diagnose(dataset, truth, found, settings.averaged, matching=settings.matching, bins=bins),
+        (*problems, *not_judged(everything, dataset, truth, table, result.ignored)),
+        bool(everything.origin),
+    )
+
+
+def write(evaluation: Evaluation, *, plots: Path | None, page: Path | None) -> list[str]:
+    """Write the plots (PNG and SVG) into a folder, and the page; equal evaluations give equal bytes.
+
+    Returns what was written.
+    """
+    if plots is None and page is None:
+        return []
+    from kloc.report.evaluation_page import render_evaluation
+    from kloc.report.evaluation_plots import drawings
+    from kloc.report.plots import to_png
+
+    written = []
+    if page is not None:
+        write_text(page, render_evaluation(evaluation))
+        written.append(str(page))
+    if plots is not None:
+        for name, drawing in drawings(evaluation).items():
+            write_text(plots / f"{name}.svg", drawing)
+            with atomic_write(plots / f"{name}.png") as stream:
+                stream.write(to_png(drawing))
+        written.append(str(plots))
+    return written
