@@ -208,6 +208,9 @@ class EvaluationConfig(_Section):
 
 class PublicationConfig(_Section):
     licence: str = Field("unknown", min_length=1, description='Licence of the annotations, e.g. "cc-by-4.0".')
+    language: str = Field(
+        "en", pattern=r"^[a-z]{2,3}$", description="Language of class names and instructions (ISO 639), for the card."
+    )
     source: str = Field("", description="Where the videos come from, for the card.")
     description: str = Field("", description="What the dataset is for, in a sentence or two.")
     citation: str = Field("", description="How to cite it (BibTeX).")

@@ -2,188 +2,209 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from kloc import __version__
-from kloc.crowd import money
 from kloc.errors import UsageError
-from kloc.files import write_text
+from kloc.files import atomic_write, write_json, write_text
+from kloc.formats import huggingface
+from kloc.formats.common import Extra
+from kloc.formats.interchange import all_classes
+from kloc.pipeline import benchmarking, card_campaign, card_checks, datasheet, reporting
 from kloc.pipeline.common import stage
-from kloc.pipeline.exporting import INSTANCES
 from kloc.pipeline.publication import current_dataset
-from kloc.pipeline.reporting import answers_agreement, is_simulated
 from kloc.pipeline.telling import Summary
 from kloc.records import SUBSETS, Dataset
-from kloc.report.card import Card, render_card
-from kloc.report.statistics import Statistics, compute
-from kloc.store import artefacts, crowd, revisions, rounds
+from kloc.report.card import Card, ClassFacts, SplitFacts, render_card
+from kloc.report.card_files import data_files
+from kloc.report.card_pictures import draw
+from kloc.report.croissant import croissant
+from kloc.report.statistics import Statistics, compute, sentences
+from kloc.store import artefacts, revisions
 from kloc.workspace import Workspace
-
-_COLUMNS = {
-    "video": "string",
-    "subset": "string",
-    "label": "string",
-    "start": "float64",
-    "end": "float64",
-    "confidence": "float64",
-}
 
 
 @stage("card")
-def card(workspace: Workspace) -> Summary:
-    """Write ``dataset/README.md``. Raises :class:`UsageError` while nothing is annotated."""
-    text = card_text(workspace)
-    path = workspace.dataset / "README.md"
-    write_text(path, text)
+def card(workspace: Workspace, *, answers: Mapping[str, str] | None = None) -> Summary:
+    """Write the dataset with its card into ``dataset/``: README.md, croissant.json, pictures/ and data/ (parquet).
+
+    ``answers``: to questions of the datasheet, kept in the workspace. Raises :class:`UsageError` while nothing is
+    annotated.
+    """
+    datasheet.keep(workspace, answers)
+    facts = of_workspace(workspace)
+    losses = huggingface.write(workspace.dataset, _published(workspace), Extra())
+    facts = write(workspace.dataset, facts)
     words = workspace.settings.publication
     missing = [name for name in ("source", "description", "citation") if not getattr(words, name)]
     if words.licence == "unknown":
         missing.insert(0, "licence")
+    open_ones = [one for one in facts.datasheet if not one.answer]
     problems = [f"the card lacks what only you know: publication.{', publication.'.join(missing)} in kloc.toml"]
-    return Summary("card", {"card": str(path)}, problems if missing else [], "kloc export")
+    problems = (problems if missing else []) + losses
+    if open_ones:
+        problems.append(
+            f"{len(open_ones)} questions of the datasheet are open: kloc card --ask, or edit {datasheet.FILE}"
+        )
+    found = sum(bool(check.found) for check in facts.checks)
+    told = {
+        "card": str(workspace.dataset / "README.md"),
+        "beside it": "croissant.json, pictures/, data/ (parquet)",
+        "known problems": f"{found} of {len(facts.checks)} checks found some",
+    }
+    return Summary("card", told, problems, "kloc export")
 
 
-def card_text(source: Workspace | Dataset, *, simulated: bool = False) -> str:
-    """The card of a workspace, or of a dataset alone (read from a file), as Markdown.
+def card_text(source: Workspace | Dataset, folder: Path | None = None) -> str:
+    """The card of a workspace, or of a dataset alone (read from a file), as Markdown without pictures.
 
-    ``simulated``: of a dataset alone, that its answers were simulated. Raises :class:`UsageError` while nothing is
-    annotated.
+    ``folder``: where its tables lie (``data/*.parquet``); without any the card names none. Raises
+    :class:`UsageError` while nothing is annotated.
     """
-    if isinstance(source, Dataset):
-        return _bare(source, simulated)
-    workspace, dataset = source, current_dataset(source)
+    facts = of_dataset(source) if isinstance(source, Dataset) else of_workspace(source)
+    return render_card(facts if folder is None else data_files(facts, folder))
+
+
+def write(folder: Path, facts: Card) -> Card:
+    """Write README.md, croissant.json and pictures/ beside the tables in ``folder``; the facts with those tables."""
+    facts = data_files(facts, folder)
+    pictures = draw(facts)
+    for picture in pictures:
+        with atomic_write(folder / picture.path) as stream:
+            stream.write(picture.png)
+    write_text(folder / "README.md", render_card(facts, {picture.path: picture.text for picture in pictures}))
+    write_json(folder / "croissant.json", croissant(facts))
+    return facts
+
+
+def of_workspace(workspace: Workspace) -> Card:
+    """All that the workspace knows about its dataset. Raises :class:`UsageError` while nothing is annotated."""
+    dataset = _published(workspace)
+    with workspace.store.transaction() as session:
+        origin = {row.video_id: row.source for row in revisions.current_rows(session)}
+    origins = Counter(origin[video_id] for video_id in dataset.annotations)
+    facts, statistics = _common(dataset, origins)
+    words, task = workspace.settings.publication, workspace.settings.task
+    benchmark = benchmarking.current(workspace)
+    curve = reporting.learning_curve(workspace)
+    checks, unchecked = card_checks.of_campaign(workspace)
+    return replace(
+        facts,
+        licence=words.licence,
+        language=words.language,
+        description=words.description,
+        source=words.source,
+        citation=words.citation,
+        classes=tuple(
+            replace(
+                one,
+                definition=task.definitions.get(one.name, ""),
+                starts=task.start_rules.get(one.name, ""),
+                ends=task.end_rules.get(one.name, ""),
+            )
+            for one in facts.classes
+        ),
+        curve=() if curve is None else tuple((int(point.labelled), round(point.value, 4)) for point in curve.points),
+        campaign=card_campaign.campaign(workspace, simulated=bool(dataset.origin)),
+        benchmark=None if benchmark is None else benchmark.to_json(),
+        localizer=_localizer(workspace),
+        checks=(*card_checks.of_dataset(dataset, statistics, origins), *checks),
+        unchecked=tuple(unchecked),
+        datasheet=datasheet.answers(workspace),
+        provenance={"made with": f"kloc {__version__}", "seed": str(workspace.settings.general.seed)},
+    )
+
+
+def _published(workspace: Workspace) -> Dataset:
+    """The annotated videos of the workspace."""
+    dataset = current_dataset(workspace)
     if not dataset.annotations:
         raise UsageError("nothing is annotated yet: there is no dataset to write a card for")
-    published = {v: dataset.videos[v] for v in dataset.annotations}
-    statistics = compute(Dataset(dataset.classes, published, dataset.annotations, dataset.name))
-    words = workspace.settings.publication
-    subsets = [s for s in SUBSETS if any(dataset.videos[v].subset == s for v in dataset.annotations)]
-    metrics, measured_on = _metrics(workspace)
-    return render_card(
-        Card(
-            name=dataset.name,
-            classes={row.label: row.instances for row in statistics.per_class},
-            licence=words.licence,
-            simulated=is_simulated(workspace),
-            description=(words.description,) if words.description else (),
-            source=words.source,
-            time_origin="what a browser shows: the decoder's time plus the start of the video stream",
-            statistics=_figures(statistics),
-            splits={s: _subset(dataset, s) for s in subsets},
-            collection=_collection(workspace),
-            metrics=metrics,
-            benchmark_split=measured_on,
-            problems=_problems(workspace, statistics),
-            citation=words.citation,
-            data_files={s: INSTANCES.format(s) for s in subsets},
-            features=_COLUMNS,
-            provenance={"made with": f"kloc {__version__}", "seed": workspace.settings.general.seed},
-        )
-    )
+    origin = "simulated workers" if reporting.is_simulated(workspace) else ""
+    return replace(dataset, videos={v: dataset.videos[v] for v in dataset.annotations}, origin=origin)
 
 
-def _bare(dataset: Dataset, simulated: bool) -> str:
+def of_dataset(dataset: Dataset) -> Card:
+    """What a dataset alone says about itself. Raises :class:`UsageError` while nothing is annotated."""
     if not dataset.annotations:
         raise UsageError("nothing is annotated: there is no dataset to write a card for")
-    statistics = compute(dataset)
-    subsets = [s for s in SUBSETS if any(dataset.videos[v].subset == s for v in dataset.annotations)]
-    return render_card(
-        Card(
-            name=dataset.name,
-            classes={row.label: row.instances for row in statistics.per_class},
-            licence="unknown",
-            simulated=simulated,
-            statistics=_figures(statistics),
-            splits={s: _subset(dataset, s) for s in subsets},
-            problems=[f"{p.count} x {p.kind}" for p in statistics.problems],
-            provenance={"made with": f"kloc {__version__}"},
-        )
+    facts, statistics = _common(dataset, {"import": len(dataset.annotations)})
+    return replace(
+        facts,
+        checks=tuple(card_checks.of_dataset(dataset, statistics, {})),
+        unchecked=("what only a campaign's store shows (agreement, reports, unread and late answers)",),
+        datasheet=datasheet.of({}),
+        provenance={"made with": f"kloc {__version__}"},
     )
 
 
-def _figures(statistics: Statistics) -> dict[str, Any]:
-    figures: dict[str, Any] = {
-        "videos": statistics.annotated,
-        "instances": statistics.instances,
+def _common(dataset: Dataset, origins: Mapping[str, int]) -> tuple[Card, Statistics]:
+    """What the annotations alone tell."""
+    published = {v: dataset.videos[v] for v in dataset.annotations if v in dataset.videos}
+    dataset = replace(dataset, videos=published)
+    statistics = compute(dataset)
+    labels = [[i.label for i in a.instances] for a in dataset.annotations.values()]
+    instances = Counter(label for one in labels for label in one)
+    videos = Counter(label for one in labels for label in set(one))
+    return Card(
+        name=dataset.name,
+        licence="unknown",
+        simulated=bool(dataset.origin),
+        classes=tuple(ClassFacts(label, videos[label], instances[label]) for label in all_classes(dataset)),
+        splits=tuple(_split(dataset, s) for s in SUBSETS if any(v.subset == s for v in published.values())),
+        statistics=_figures(statistics),
+        sentences=sentences(statistics),
+        attributes=statistics.attributes,
+        pairwise=statistics.pairwise[:1],
+        origins=dict(sorted(origins.items())),
+        partial=sum(a.exhaustive_for is not None and not set(dataset.classes) <= a.exhaustive_for
+                    for a in dataset.annotations.values()),
+    ), statistics  # fmt: skip
+
+
+def _split(dataset: Dataset, subset: str) -> SplitFacts:
+    inside = [v for v in dataset.annotations if dataset.videos[v].subset == subset]
+    return SplitFacts(
+        subset,
+        len(inside),
+        sum(len(dataset.annotations[v].instances) for v in inside),
+        round(sum(dataset.videos[v].duration for v in inside) / 3600, 2),
+    )
+
+
+def _figures(statistics: Statistics) -> dict[str, int | float]:
+    figures: dict[str, int | float] = {
         "hours of video": round(statistics.hours, 2),
         "hours of action": round(statistics.action_hours, 2),
+        "instances": statistics.instances,
         "instances per video": round(statistics.instances_per_video, 2),
         "instances per video that has any": round(statistics.instances_per_video_with_any, 2),
+        "videos without an instance": statistics.videos_without_instance,
     }
-    if statistics.median_length is not None:
+    if statistics.mean_length is not None and statistics.median_length is not None:
+        figures["mean length of an instance, s"] = round(statistics.mean_length, 2)
         figures["median length of an instance, s"] = round(statistics.median_length, 2)
     return figures
 
 
-def _subset(dataset: Dataset, subset: str) -> dict[str, Any]:
-    inside = [v for v in dataset.annotations if dataset.videos[v].subset == subset]
-    return {
-        "videos": len(inside),
-        "instances": sum(len(dataset.annotations[v].instances) for v in inside),
-        "hours": round(sum(dataset.videos[v].duration for v in inside) / 3600, 2),
-    }
-
-
-def _collection(workspace: Workspace) -> dict[str, Any]:
-    task = workspace.settings.task
-    with workspace.store.transaction() as session:
-        every = rounds.all_rounds(session)
-        chosen = rounds.selections(session)
-        answers = crowd.answers(session)
-        rows = revisions.current_rows(session)
-        ledger = money.balance(session)
-    if not answers:
-        return {"annotations": f"{sum(row.source == 'import' for row in rows)} videos were imported with theirs"}
-    agreed = answers_agreement(workspace)
-    collection: dict[str, Any] = {
-        "rounds": [
-            f"round {row.index}: {sum(s.round == row.index for s in chosen)} videos chosen by {row.strategy}"
-            for row in every
-        ],
-        "annotations": {
-            "from workers": sum(row.source == "crowd" for row in rows),
-            "imported": sum(row.source == "import" for row in rows),
-        },
-        "workers": len({a.worker_id for a in answers}),
-        "answers": len(answers),
-        "answers per video": task.assignments,
-        "consolidation": f"{workspace.settings.crowd.consolidation}",
-        "instructions": task.instructions,
-        "guideline versions": sorted({a.guideline for a in answers}),
-        "pay": f"${task.reward} per answer, {money.dollars(ledger.committed)} in all",
-        "what absence means": "a class that workers were not asked about in a video is unknown there "
-        "(exhaustive_for in annotations.json)",
-    }
-    if agreed is not None and agreed.pairwise_f1 is not None:
-        collection["agreement"] = {"F1 of two workers at tIoU 0.5": round(agreed.pairwise_f1, 3)}
-        if agreed.alpha is not None:
-            collection["agreement"]["Krippendorff's alpha over time"] = round(agreed.alpha, 3)
-    return collection
-
-
-def _metrics(workspace: Workspace) -> tuple[dict[str, Any], str]:
+def _localizer(workspace: Workspace) -> dict[str, Any] | None:
+    """What the newest model reaches, if it was evaluated."""
     with workspace.store.transaction() as session:
         evaluations = list(artefacts.of_stage(session, "evaluate").values())
         model = artefacts.get(session, "train", "current")
-        current = model.fingerprint if model is not None else ""
-    if not evaluations:
-        return {}, "validation"
-    last = next((row for row in evaluations if row.key == current), None)
-    if last is None:
-        return {}, "validation"
-    subset = "testing" if "testing" in last.info else "validation"
-    values = last.info[subset]
-    name = workspace.settings.localizer.model
+    last = next((row for row in evaluations if model is not None and row.key == model.fingerprint), None)
+    subset = next((s for s in ("testing", "validation") if last is not None and s in last.info), None)
+    if last is None or subset is None:
+        return None
+    values, tious = last.info[subset], workspace.settings.evaluation.thresholds
     return {
-        f"{name}, mAP at tIoU 0.5": round(values["mAP@0.5"], 4),
-        f"{name}, average mAP": round(values["average_mAP"], 4),
-    }, subset
-
-
-def _problems(workspace: Workspace, statistics: Statistics) -> list[str]:
-    problems = [f"{p.count} x {p.kind}" for p in statistics.problems]
-    with workspace.store.transaction() as session:
-        unreadable = len(crowd.problems(session))
-    if unreadable:
-        problems.append(f"{unreadable} answers could not be read and were left out")
-    return problems
+        "model": workspace.settings.localizer.model,
+        "subset": subset,
+        "half": round(values["mAP@0.5"], 4),
+        "average": round(values["average_mAP"], 4),
+        "thresholds": f"mean over tIoU {min(tious):g} to {max(tious):g}",
+    }

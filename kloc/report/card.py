@@ -1,90 +1,266 @@
-"""The dataset card: Markdown with the front matter that Hugging Face reads, from plain data."""
+"""The dataset card: Markdown with the front matter that Hugging Face reads, from plain facts."""
 
 from __future__ import annotations
 
 import html
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
+from pydantic import TypeAdapter
 
+from kloc.formats.huggingface import COLUMNS, SPLITS
+from kloc.report.benchmark import BenchmarkTable
+from kloc.report.front_matter import front_matter, to_yaml
+from kloc.report.statistics import Histogram, Pairwise
 from kloc.resources import folder
 
-Value = str | int | float
 
-#: Licences that Hugging Face knows by these ids; any other is "other" with its name.
-_LICENCES = frozenset(
-    {
-        "apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
-        "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-4.0", "cc-by-3.0", "odc-by", "odbl", "cdla-permissive-2.0",
-        "unknown",
-    }
-)  # fmt: skip
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+@dataclass(frozen=True)
+class ClassFacts:
+    """A class: its annotated videos and instances, and what workers were told about it."""
+
+    name: str
+    videos: int
+    instances: int
+    definition: str = ""
+    starts: str = ""
+    ends: str = ""
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """A split: its annotated videos, their instances, their hours."""
+
+    name: str
+    videos: int
+    instances: int
+    hours: float
+
+
+@dataclass(frozen=True)
+class RoundFacts:
+    """A round: what chose its videos, how many minutes they last, how many answers came and what they cost."""
+
+    index: int
+    strategy: str
+    policy: str
+    videos: int
+    minutes: float
+    answers: int
+    paid: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Guideline:
+    """A version of what workers were told, whichever classes a task asked about; answers: given under it.
+
+    described: classes with the definition, rules and number of example clips that this version gave, as sentences.
+    """
+
+    title: str
+    instructions: str
+    answers: int
+    described: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far workers agree: as `kloc.crowd.agreement.Agreement`; spreads in seconds."""
+
+    pairs: int
+    pairwise_f1: float | None
+    matched_tiou: float | None
+    start_spread: float | None
+    end_spread: float | None
+    alpha: float | None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of how many there is a figure, and the lowest, the median and the highest of it."""
+
+    count: int
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """How workers made annotations. Money in words ("0.10 USD"), times in seconds, quality as F1 at tIoU 0.5.
+
+    per_video: answers that count of each video. extra: answers asked for because others left something in doubt.
+    period: first and last day on which answers came, where people gave them.
+    gold_videos, gold_answers, gold_f1: hidden videos with a known answer, and how workers did on them.
+    practice: videos each worker had to pass first, and the score to reach in percent.
+    prefilled: answers that started from a model's proposals. pace: median seconds of work per minute of video.
+    """
+
+    rounds: tuple[RoundFacts, ...]
+    guidelines: tuple[Guideline, ...]
+    workers: int
+    answers: int
+    rejected: int
+    per_video: Spread
+    wanted: str
+    extra: int
+    consolidation: str
+    approval: str
+    rewards: tuple[str, ...]
+    fee_percent: float
+    paid: str
+    paid_per_video: str
+    bonuses: int
+    seconds: Spread | None
+    pace: float | None
+    hours: float | None
+    hourly: str
+    agreement: Agreement | None
+    worker_agreement: Spread | None
+    gold_videos: int = 0
+    gold_answers: int = 0
+    gold_f1: Spread | None = None
+    practice: tuple[int, int] | None = None
+    prefilled: int = 0
+    period: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check that ran: what it looked for, and what it found, one sentence each; nothing found is good news."""
+
+    name: str
+    found: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question of the datasheet that no data can answer; ``answer`` is empty where nobody has answered it."""
+
+    key: str
+    question: str
+    answer: str = ""
+
+    @property
+    def section(self) -> str:
+        """The part of the datasheet it belongs to."""
+        return self.key.split(".")[0]
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A table beside the card: its split, its path from the card, its rows, its bytes in memory and on the disk."""
+
+    split: str
+    path: str
+    rows: int
+    memory: int
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True)
 class Card:
-    """All that a card says.
+    """All facts that a card tells. Equal facts make equal bytes.
 
-    classes: names, or names with their number of instances.
-    statistics: figure by its name. splits: split -> {"videos": n, "instances": n, "hours": h, ...}.
-    collection: how the annotations were made (strategies, rounds, instructions, pay, agreement ...); a value is
-        text, a number, a list of sentences, or names with values.
-    metrics: value by its name, measured on ``benchmark_split``. problems: known problems, one sentence each.
-    data_files: split -> path pattern, and features: column -> type, for the front matter.
+    origins: videos whose annotation comes from "crowd" (answers), "import" (others) or "review" (a person here).
+    partial: videos in which only some classes were asked about. unchecked: checks that could not run, and why.
+    sentences: what stands out in the statistics. curve: videos annotated and the mAP at tIoU 0.5 that a localizer then
+    reached. files: tables as `kloc.formats.huggingface` writes them.
     """
 
     name: str
-    classes: Sequence[str] | Mapping[str, int]
     licence: str
-    simulated: bool = False
-    description: Sequence[str] = ()
+    language: str = "en"
+    version: str = "1.0"
+    description: str = ""
     source: str = ""
-    time_origin: str = ""
-    statistics: Mapping[str, Value] = field(default_factory=dict)
-    splits: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
-    collection: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Value] = field(default_factory=dict)
-    benchmark_split: str = "validation"
-    problems: Sequence[str] = ()
-    licence_note: str = ""
     citation: str = ""
-    data_files: Mapping[str, str] = field(default_factory=dict)
-    features: Mapping[str, str] = field(default_factory=dict)
-    provenance: Mapping[str, Value] = field(default_factory=dict)
+    simulated: bool = False
+    classes: tuple[ClassFacts, ...] = ()
+    splits: tuple[SplitFacts, ...] = ()
+    statistics: Mapping[str, int | float] = field(default_factory=dict)
+    sentences: tuple[str, ...] = ()
+    attributes: tuple[Histogram, ...] = ()
+    pairwise: tuple[Pairwise, ...] = ()
+    curve: tuple[tuple[int, float], ...] = ()
+    origins: Mapping[str, int] = field(default_factory=dict)
+    partial: int = 0
+    campaign: Campaign | None = None
+    benchmark: Mapping[str, Any] | None = None
+    localizer: Mapping[str, str | float] | None = None
+    checks: tuple[Check, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    datasheet: tuple[Answer, ...] = ()
+    files: tuple[DataFile, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def videos(self) -> int:
+        """Annotated videos."""
+        return sum(split.videos for split in self.splits)
+
+    @property
+    def creators(self) -> list[str]:
+        """Who made the annotations, in Hugging Face's words."""
+        words = {"crowd": "machine-generated" if self.simulated else "crowdsourced"}
+        words |= {"review": "expert-generated", "import": "found"}
+        return [word for origin, word in words.items() if self.origins.get(origin)] or ["other"]
+
+    def answer(self, key: str) -> str:
+        """The answer to a question of the datasheet, empty where there is none."""
+        return next((one.answer for one in self.datasheet if one.key == key), "")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        found: dict[str, Any] = _FACTS.dump_python(self, mode="json")
+        return found
+
+    @classmethod
+    def from_json(cls, data: Any) -> Card:
+        """Inverse of `to_json`. Raises ValueError for anything else."""
+        return _FACTS.validate_python(data)
 
 
-def render_card(card: Card) -> str:
-    """The card as Markdown text. Every value is escaped; equal cards give equal bytes."""
+_FACTS = TypeAdapter(Card)
+
+
+def render_card(card: Card, pictures: Mapping[str, str] | None = None) -> str:
+    """The card as Markdown text, with pictures (path from the card -> what it shows) where there are any.
+
+    Every value is escaped; equal cards give equal bytes.
+    """
+    text = _template().render(
+        card=card,
+        front_matter=Markup(to_yaml(front_matter(card))),
+        pictures=pictures or {},
+        table=COLUMNS,
+        split_names=SPLITS,
+        origins={"crowd": 0, "review": 0, "import": 0, **card.origins},
+        benchmark=None if card.benchmark is None else Markup(BenchmarkTable.from_json(card.benchmark).markdown()),
+    )
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(str(folder("dataset_cards"))),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,
-        finalize=_markdown,
+        autoescape=True,
+        finalize=markdown,
     )
-    environment.filters |= {"yaml": _yaml, "figure": _figure, "fenced": _fenced}
-    n_videos = sum(int(figures.get("videos", 0)) for figures in card.splits.values())
-    licence = card.licence.strip().lower()
-    text = environment.get_template("template.md.j2").render(
-        card=card,
-        license_id=licence if licence in _LICENCES else "other",
-        size_category=next((name for limit, name in _SIZES if n_videos < limit), "n>1M"),
-        split_columns=list(dict.fromkeys(k for figures in card.splits.values() for k in figures)),
-    )
-    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
-
-
-def _yaml(value: object) -> Markup:
-    """A YAML scalar: JSON's strings are YAML's, and hold any character."""
-    return Markup(json.dumps(str(value), ensure_ascii=False))
+    environment.filters |= {"figure": _figure, "fenced": _fenced, "paragraphs": _paragraphs}
+    return environment.get_template("template.md.j2")
 
 
 def _figure(value: object) -> str:
@@ -95,12 +271,20 @@ def _figure(value: object) -> str:
 
 def _fenced(value: str) -> Markup:
     """Text inside a code fence, which it must not close."""
-    return Markup(value.strip().replace("```", "'''"))
+    return Markup(re.sub(r"`{3,}|~{3,}", "'''", value.strip()))
 
 
-def _markdown(value: object) -> object:
+def _paragraphs(value: str) -> list[str]:
+    """The paragraphs of a longer text: blank lines divide them."""
+    return [part for part in re.split(r"\n\s*\n", value.strip()) if part.strip()]
+
+
+def markdown(value: object) -> Markup:
     """Text that cannot become markup, a table's border or a new line. ``Markup`` passes as it is."""
-    if isinstance(value, Markup) or not isinstance(value, str):
+    if isinstance(value, Markup):
         return value
-    flat = re.sub(r"\s+", " ", value)
-    return re.sub(r"([\\|`*_\[\]])", r"\\\1", html.escape(flat, quote=False))
+    flat = html.escape(re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", str(value)), quote=False)
+    flat = re.sub(r"([\\|`*_\[\]~$])", r"\\\1", flat)
+    # At the beginning of a line these would be a heading, a list, a rule.
+    flat = re.sub(r"^( ?)([#+=-])", r"\1\\\2", flat)
+    return Markup(re.sub(r"^( ?\d+)([.)])(?= |$)", r"\1\\\2", flat))

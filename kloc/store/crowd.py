@@ -112,6 +112,12 @@ def parsed_counts(session: Session) -> dict[str, int]:
     return {token: int(count) for token, count in session.execute(query)}
 
 
+def bonuses(session: Session, tokens: Collection[str]) -> int:
+    """How many answers to these HITs were granted a bonus."""
+    query = select(func.count()).where(AssignmentRow.bonus_mills > 0, AssignmentRow.token.in_(list(tokens)))
+    return int(session.scalar(query) or 0)
+
+
 def counted_in(session: Session, rounds: Collection[int]) -> list[int]:
     """How many answers of these rounds count, and how many of them are turned down."""
     query = select(AssignmentRow.status, func.count()).join(HitRow, HitRow.token == AssignmentRow.token)

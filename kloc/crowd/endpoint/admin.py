@@ -150,6 +150,16 @@ def list_workers(database_url: str) -> list[WorkerInfo]:
         database.close()
 
 
+def late_answers(database_url: str) -> int:
+    """How many answers came after their task had closed: nobody is paid for them, and they do not count."""
+    database = Database(database_url)
+    try:
+        with database.read() as session:
+            return int(session.scalar(select(func.count()).where(Assignment.late_answer.is_not(None))) or 0)
+    finally:
+        database.close()
+
+
 def _by_worker(session: Session, query: Select[Any, Any]) -> dict[str, float]:
     """One number per worker id, the first of the query's two columns."""
     return {row[0]: row[1] for row in session.execute(query.group_by(query.selected_columns[0]))}
