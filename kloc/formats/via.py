@@ -1,6 +1,7 @@
 """VIA 3 (VGG Video Annotator): one project file (data format 3.1.1), each instance a temporal segment.
 
-``file``: the videos; ``view``: one for each; ``attribute``: ``class`` (a drop-down of all classes) and ``confidence``;
+``file``: the videos; ``view``: one for each; ``attribute``: ``class`` and ``confidence``, both text, because VIA shows a
+row for each class that occurs in the video then (and one for each of all classes where they are a drop-down);
 ``metadata``: per instance ``z = [start, end]`` in seconds, ``xy`` empty, ``av`` the attributes' values. VIA keeps keys
 that it does not know: what else is known stands under ``kloc``, in the project and in each file.
 """
@@ -17,7 +18,6 @@ from kloc.formats.interchange import (
     DECIMALS,
     KEY,
     Collector,
-    all_classes,
     as_object,
     dataset_facts,
     instances_of,
@@ -30,7 +30,7 @@ from kloc.records import Dataset, Instance
 LOST: frozenset[Aspect] = frozenset()
 
 _VERSION = "3.1.1"
-_TEXT, _SELECT = 1, 4
+_TEXT = 1
 _VIDEO = 4
 _LOCAL, _BY_URL = 1, 2
 _CLASS, _CONFIDENCE = "1", "2"
@@ -105,17 +105,15 @@ def write(path: Path, dataset: Dataset, extra: Extra) -> list[str]:
     files: dict[str, Any] = {}
     views: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
-    option = {label: str(n) for n, label in enumerate(all_classes(dataset))}
     for n, video_id in enumerate(sorted(dataset.videos), start=1):
         files[str(n)] = _file(n, dataset, video_id, paths[video_id])
         views[str(n)] = {"fid_list": [str(n)]}
         for one in instances_of(dataset, video_id):
-            values = {_CLASS: option[one.label]}
+            values = {_CLASS: one.label}
             if one.confidence != 1:
                 values[_CONFIDENCE] = f"{one.confidence:.6f}"
             times = [round(one.start, DECIMALS), round(one.end, DECIMALS)]
             metadata[f"{n}_{len(metadata)}"] = {"vid": str(n), "flg": 0, "z": times, "xy": [], "av": values}
-    names = {value: label for label, value in option.items()}
     title = " - ".join([dataset.name, *extra.header.values()])
     content = {
         "project": {
@@ -131,8 +129,8 @@ def write(path: Path, dataset: Dataset, extra: Extra) -> list[str]:
         },
         "config": _CONFIG,
         "attribute": {
-            _CLASS: _described("class", _SELECT, "What happens in the segment", names),
-            _CONFIDENCE: _described("confidence", _TEXT, "From 0 to 1; empty: 1", {}),
+            _CLASS: _described("class", "What happens in the segment"),
+            _CONFIDENCE: _described("confidence", "From 0 to 1; empty: 1"),
         },
         "file": files,
         "metadata": metadata,
@@ -162,12 +160,12 @@ def _file(n: int, dataset: Dataset, video_id: str, media: str) -> dict[str, Any]
     return {"fid": str(n), "fname": Path(media).name, "type": _VIDEO, **where, KEY: video_facts(dataset, video_id)}
 
 
-def _described(name: str, kind: int, what: str, options: dict[str, str]) -> dict[str, Any]:
+def _described(name: str, what: str) -> dict[str, Any]:
     return {
         "aname": name,
         "anchor_id": _SEGMENT,
-        "type": kind,
+        "type": _TEXT,
         "desc": what,
-        "options": options,
+        "options": {},
         "default_option_id": "",
     }
