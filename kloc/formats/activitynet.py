@@ -54,8 +54,11 @@ def read(path: Path, *, name: str | None = None) -> Reading:
     return Reading(found.dataset, found.problems)
 
 
-def read_with_ends(path: Path, *, name: str | None = None, taken: str = TAKEN) -> EndsReading:
-    """As `read`, for who can find out where a video without a duration ends; ``taken`` says what is done about it."""
+def read_with_ends(path: Path, *, name: str | None = None, taken: str = TAKEN, clean: bool = True) -> EndsReading:
+    """As `read`, for who can find out where a video without a duration ends; ``taken`` says what is done about it.
+
+    clean: if not, instances stay as they are written, reversed, repeated and overlong ones too.
+    """
     problems = Problems()
     content = mapping(read_json(path, problems), str(path))
     database = _database(content, path)
@@ -76,7 +79,7 @@ def read_with_ends(path: Path, *, name: str | None = None, taken: str = TAKEN) -
     classes = _leaves(content.get("taxonomy"), path, problems)
     origin = content.get("origin")
     told = origin if isinstance(origin, str) else ""
-    return assemble(drafts, classes, name or path.stem, problems, taken=taken, origin=told)
+    return assemble(drafts, classes, name or path.stem, problems, taken=taken, origin=told, clean=clean)
 
 
 def _database(content: dict[str, Any], path: Path) -> dict[str, Any]:

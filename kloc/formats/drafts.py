@@ -112,8 +112,12 @@ def assemble(
     *,
     taken: str = TAKEN,
     origin: str = "",
+    clean: bool = True,
 ) -> EndsReading:
-    """The dataset of all drafts: instances clipped, sorted, each once; labels that ``classes`` lacks follow by name."""
+    """The dataset of all drafts: instances clipped, sorted, each once; labels that ``classes`` lacks follow by name.
+
+    clean: if not, instances are only sorted: for who wants to see what is wrong with them.
+    """
     videos: dict[str, Video] = {}
     annotations: dict[str, Annotation] = {}
     open_ended: set[str] = set()
@@ -128,7 +132,9 @@ def assemble(
         else:
             # A sum of two decimal fractions is no decimal fraction; to the microsecond it is again.
             end = draft.duration if draft.start == 0 else round(draft.start + draft.duration, 6)
-        instances = clean_instances(draft.found, draft.start, end, video_id, problems)
+        instances = tuple(sorted(draft.found))
+        if clean:
+            instances = clean_instances(draft.found, draft.start, end, video_id, problems)
         if end is None:
             end = max((one.end for one in instances), default=draft.start)
         labels = tuple(sorted(draft.labels | {one.label for one in draft.found}))

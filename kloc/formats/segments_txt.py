@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kloc.errors import FormatError
 from kloc.formats.common import Problems, Reading, number, read_text, subset_of, text
-from kloc.formats.drafts import TAKEN, Draft, assemble
+from kloc.formats.drafts import Draft, assemble
 from kloc.records import Instance, Subset
 
 
@@ -26,10 +26,10 @@ def fits(path: Path) -> bool:
     return len(cells) == 4
 
 
-def read(path: Path, *, name: str | None = None, classes: Path | None = None, taken: str = TAKEN) -> Reading:
+def read(path: Path, *, name: str | None = None, classes: Path | None = None) -> Reading:
     """Read a list; columns are parted by tabs or spaces. All videos are of the subset that the file's name says.
 
-    classes: the names of classes that are given as numbers from 0, one a line. taken: what is done about durations.
+    classes: the names of classes that are given as numbers from 0, one a line. Instances stay as they are written.
     A row that cannot be read is left out and counted. Raises FormatError for a file that cannot be read at all.
     """
     problems = Problems()
@@ -53,7 +53,7 @@ def read(path: Path, *, name: str | None = None, classes: Path | None = None, ta
             drafts.setdefault(text(cells[0], where), Draft(subset)).found.append(Instance(start, end, label))
     if not drafts:
         raise FormatError(f"{path}: no row holds id, start, end and class")
-    found = assemble(drafts, names, name or path.stem, problems, taken=taken)
+    found = assemble(drafts, names, name or path.stem, problems, taken="coverage is left out", clean=False)
     return Reading(found.dataset, found.problems)
 
 

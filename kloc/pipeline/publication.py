@@ -99,12 +99,11 @@ def file_stats(
 
 
 def _read(path: Path, format_name: str, classes: Path | None) -> Reading:
-    left_out = "coverage is left out"
     if not format_name and segments_txt.fits(path):
-        return segments_txt.read(path, classes=classes, taken=left_out)
+        return segments_txt.read(path, classes=classes)
     if classes is not None:
         raise UsageError("--classes names the classes of a list of segments (.txt); other formats name their own")
     if format_name in ("", "activitynet"):
-        found = activitynet.read_with_ends(path, taken=left_out)
+        found = activitynet.read_with_ends(path, taken="coverage is left out", clean=False)
         return Reading(found.dataset, found.problems)
     return named(format_name).module.read(path)

@@ -198,7 +198,7 @@ def bars(values: Mapping[str, float], *, x_label: str = "", title: str = "", per
         axes = figure.add_subplot()
         names = list(values)
         drawn = axes.barh(range(len(names)), [values[n] for n in names], color=COLOURS[0], height=0.68)
-        labels = [f"{v:.1%}" if percent else f"{v:,.4g}" for v in values.values()]
+        labels = [f"{100 * v:.1f} %" if percent else f"{v:,.4g}" for v in values.values()]
         axes.bar_label(drawn, labels, padding=4, fontsize=10, color=INK)
         tips = [(bar, f"{name}: {label}") for bar, name, label in zip(drawn, names, labels, strict=True)]
         # parse_math off: a class name may hold a dollar sign
@@ -207,17 +207,19 @@ def bars(values: Mapping[str, float], *, x_label: str = "", title: str = "", per
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.12)
         axes.set(xlabel=x_label, title=title)
+        if percent:
+            axes.xaxis.set_major_formatter(FuncFormatter(_percent))
         return draw(figure, "bars" + title, tips)
 
 
-def ranked(values: Sequence[float], *, x_label: str, y_label: str) -> Drawing:
+def ranked(values: Sequence[float], *, x_label: str, y_label: str, title: str = "") -> Drawing:
     """SVG of many figures from the largest to the smallest, too many to name."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.6))
         axes = figure.add_subplot()
         axes.bar(range(1, len(values) + 1), values, width=1.0, color=COLOURS[0], edgecolor=PAPER, linewidth=0.3)
         axes.grid(visible=False, axis="x")
-        axes.set(xlabel=x_label, ylabel=y_label, xlim=(0.5, len(values) + 0.5), ylim=(0, None))
+        axes.set(xlabel=x_label, ylabel=y_label, title=title, xlim=(0.5, len(values) + 0.5), ylim=(0, None))
         return draw(figure, f"ranked {y_label}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -42,26 +42,26 @@ def render_statistics(statistics: Statistics) -> str:
 def panels(statistics: Statistics) -> dict[str, Drawing]:
     """A drawing of each panel by the name of its file."""
     s = statistics
-    rows = sorted(s.per_class, key=lambda r: (-r.instances, r.label))
-    drawings = {
-        name: bars(values, x_label=name, title=f"{name.capitalize()} per class")
-        if len(values) <= _NAMED
-        else ranked(list(values.values()), x_label="classes, the largest first", y_label=name)
-        for name, values in (
-            ("instances", {r.label: float(r.instances) for r in rows}),
-            ("videos", {r.label: float(r.videos) for r in sorted(rows, key=lambda r: (-r.videos, r.label))}),
-        )
+    found = {
+        "instances-per-class": _per_class("instances", {r.label: r.instances for r in s.per_class}),
+        "videos-per-class": _per_class("videos", {r.label: r.videos for r in s.per_class}),
     }
-    found = {f"{name}-per-class": drawing for name, drawing in drawings.items()}
     for h in (*s.attributes, s.videos_by_instances):
         shares = {f"{n}  {r}": p / 100 for n, r, p in zip(h.names, h.ranges, h.percent, strict=True)}
-        what = "share of videos" if h.attribute == "videos" else "share of instances"
-        found["instances-per-video" if h.attribute == "videos" else h.attribute] = bars(
-            shares, x_label=what, title=h.title, percent=True
-        )
+        of_videos = h.attribute == "videos"
+        drawing = bars(shares, x_label=f"of {'videos' if of_videos else 'instances'}", title=h.title, percent=True)
+        found["instances-per-video" if of_videos else h.attribute] = drawing
     for m in s.pairwise:
         found[f"{m.rows}-by-{m.columns}"] = heatmap(m, title="% of instances")
     return found
+
+
+def _per_class(what: str, counts: Mapping[str, int]) -> Drawing:
+    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    title = f"{what.capitalize()} per class"
+    if len(ordered) <= _NAMED:
+        return bars(dict(ordered), x_label=what, title=title)
+    return ranked([n for _, n in ordered], x_label="classes, the largest first", y_label=what, title=title)
 
 
 def _headline(s: Statistics) -> tuple[Headline, ...]:

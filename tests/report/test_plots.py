@@ -53,7 +53,7 @@ def test_a_learning_curve_names_its_arms_and_axes() -> None:
 def test_bars_show_their_figures_and_names_are_no_formulas() -> None:
     svg = bars({"a $\\frac{1}$ & b": 0.25, "c": 1.0}, percent=True)
     shown = _texts(svg)
-    assert "25.0%" in shown
+    assert "25.0 %" in shown
     assert "a $\\frac{1}$ & b" in shown
     assert svg == bars({"a $\\frac{1}$ & b": 0.25, "c": 1.0}, percent=True)
 
@@ -131,6 +131,6 @@ def test_the_same_figure_as_png_has_equal_bytes_and_the_svgs_shape() -> None:
 def test_pointing_at_a_bar_tells_its_figure_on_the_disk_and_on_the_page() -> None:
     svg = bars({'a "b" <c>': 0.25, "d": 1.0}, percent=True)
     titles = [e.text for e in fromstring(svg).iter() if e.tag.endswith("}title")]
-    assert titles == ['a "b" <c>: 25.0%', "d: 100.0%"]
+    assert titles == ['a "b" <c>: 25.0 %', "d: 100.0 %"]
     tips = [e.get("data-tip") for e in fromstring(for_page(svg)).iter() if e.get("data-tip")]
     assert tips == titles
