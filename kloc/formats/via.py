@@ -1,7 +1,7 @@
 """VIA 3 (VGG Video Annotator): one project file (data format 3.1.1), each instance a temporal segment.
 
-``file``: the videos; ``view``: one for each; ``attribute``: ``class`` and ``confidence``, both text: then VIA shows a row for
-each class that occurs in the video (and one for each of all classes where they are a drop-down);
+``file``: the videos; ``view``: one for each; ``attribute``: ``class`` and ``confidence``, both text: then VIA shows a
+row for each class that occurs in the video (and one for each of all classes where they are a drop-down);
 ``metadata``: per instance ``z = [start, end]`` in seconds, ``xy`` empty, ``av`` the attributes' values. VIA keeps keys
 that it does not know: what else is known stands under ``kloc``, in the project and in each file.
 """
