@@ -133,11 +133,12 @@ def soft_nms(
     layout = np.lexsort((lengths(segments), segments[:, 0]))
     start, end = segments[layout, 0].copy(), segments[layout, 1].copy()
     score = np.asarray(scores, dtype=np.float64)[layout]
+    longest = float(lengths(segments).max(initial=0.0)) * (1 + 1e-9)
     taken: list[int] = []
     values: list[float] = []
     live = len(layout)
     while len(score) and (limit is None or len(taken) < limit):
-        i = int(np.argmax(score))  # the layout makes the first maximum the one that wins the tie
+        i = int(score.argmax())  # the layout makes the first maximum the one that wins the tie
         best = float(score[i])
         if not best >= min_score:
             break
@@ -146,11 +147,13 @@ def soft_nms(
         left, right = start[i], end[i]
         score[i], end[i] = -np.inf, -np.inf  # gone: overlaps nothing any more
         live -= 1
-        until = int(np.searchsorted(start, right, side="left"))
-        shared = np.minimum(end[:until], right) - np.maximum(start[:until], left)
+        # Nothing that begins earlier than this lasts long enough to touch it, nothing that begins later does.
+        near = slice(start.searchsorted(left - longest), start.searchsorted(right))
+        shared = np.minimum(end[near], right) - np.maximum(start[near], left)
         touched = np.flatnonzero(shared > 0)
         if len(touched):
             shared = shared[touched]
+            touched += near.start
             tiou = shared / ((end[touched] - start[touched]) + (right - left) - shared)
             if method == "gaussian":
                 score[touched] *= np.exp(-(tiou**2) / sigma)
