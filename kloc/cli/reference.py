@@ -16,6 +16,7 @@ import typer
 from kloc.cli import app
 from kloc.config import Settings, toml_value
 from kloc.files import write_text
+from kloc.formats.losses import ASPECTS
 from kloc.formats.registry import FORMATS
 
 #: Options that stand once at the top, not at every command.
@@ -112,18 +113,22 @@ def _limits(field: dict[str, Any]) -> str:
 
 
 _FORMATS = """
-`kloc export --format NAME` writes them, `kloc import annotations PATH --format NAME` reads them. Beside what a format
-can never hold (the last column), writing says what of *your* dataset it could not hold; what is wrong in a file that is
-read is counted and said, and the rest is used. Time is in kloc's seconds unless a format counts frames. How to add one:
-[extending.md](extending.md).
+`kloc export --format NAME` writes them, `kloc import annotations PATH --format NAME` reads them. The last column is what
+a format has no place for; writing says which of it *your* dataset has. Everything else reads back as it was, times and
+confidences to the microsecond (paths of files and the name of the dataset do not travel). What is wrong in a file that
+is read is counted and said, and the rest is used. How to add a format: [extending.md](extending.md).
 """
 
 
 def formats() -> str:
     """docs/formats.md: every format with what it cannot hold."""
     lines = ["# Formats", "", _MADE, _FORMATS]
-    rows = [(f"`{f.name}`", f.title, f"{f.kind} `{f.file}`", f.loss or "nothing") for f in FORMATS.values()]
-    lines += _table(("name", "format", "written as", "what it loses"), rows)
+    rows = []
+    for one in FORMATS.values():
+        lost = "; ".join(words for aspect, words in ASPECTS.items() if aspect in one.module.LOST)
+        place = "the folder itself" if one.file == "." else f"{one.kind} `{one.file}`"
+        rows.append((f"`{one.name}`", one.title, place, lost or "nothing is lost"))
+    lines += _table(("name", "format", "in an export's folder", "has no place for"), rows)
     return "\n".join(lines).rstrip() + "\n"
 
 
