@@ -113,10 +113,10 @@ def _limits(field: dict[str, Any]) -> str:
 
 
 _FORMATS = """
-`kloc export --format NAME` writes them, `kloc import annotations PATH --format NAME` reads them. The last column is what
-a format has no place for; writing says which of it *your* dataset has. Everything else reads back as it was, times and
-confidences to the microsecond (paths of files and the name of the dataset do not travel). What is wrong in a file that
-is read is counted and said, and the rest is used. How to add a format: [extending.md](extending.md).
+`kloc export --format NAME` writes them, `kloc import annotations PATH --format NAME` reads them. The last column is
+what a format has no place for; writing says which of it *your* dataset has. Everything else reads back as it was, times
+and confidences to the microsecond (paths of files and the name of the dataset do not travel). What is wrong in a file
+that is read is counted and said, and the rest is used. How to add a format: [extending.md](extending.md).
 """
 
 
