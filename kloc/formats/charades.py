@@ -99,7 +99,7 @@ def write(path: Path, dataset: Dataset, extra: Extra) -> list[str]:
         for video_id, annotation in sorted(held.annotations.items()):
             video = held.videos[video_id]
             if video.subset == subset:
-                found = [i for i in annotation.instances if i.label in codes]
+                found = annotation.instances
                 actions = ";".join(f"{codes[i.label]} {seconds(i.start, 2)} {seconds(i.end, 2)}" for i in found)
                 length = seconds(video.end, 2) if held.is_timed(video_id) else ""
                 body.append([video_id, *[""] * (len(_BEFORE) - 1), actions, length])

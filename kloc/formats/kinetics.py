@@ -53,13 +53,13 @@ def read_clips(path: Path) -> ClipReading:
     clips: dict[Clip, None] = {}
     for row in rows(path, COLUMNS[1:4], problems):
         with problems.counting("clip that cannot be read, left out"):
-            video_id = row["youtube_id"].strip()
+            video_id = row["youtube_id"]
             start, end = number(row["time_start"], row.where), number(row["time_end"], row.where)
             subset = subset_of(row.get("split").strip() or "train", row.where)
             if end <= start or start < 0:
                 problems.add("clip that ends before it starts or starts before 0, dropped", video_id)
                 continue
-            clip = Clip(video_id, start, end, row.get("label").strip(), subset)
+            clip = Clip(video_id, start, end, row.get("label"), subset)
             if clip in clips:
                 problems.add("clip given twice, counted once", video_id)
             clips[clip] = None

@@ -106,6 +106,7 @@ def sentences(dataset: Dataset, lost: Collection[Aspect], extra: Extra | None = 
             said.append(f"not held: {words} ({len(changed):,} videos: {some})")
         elif aspect == "classes" and after.classes != before.classes:
             said.append(f"not held: {words}")
+        before = after
     if "origin" in lost and extra is not None and extra.header:
         told = ", ".join(f"{key}: {value}" for key, value in extra.header.items())
         said.append(f"not held: {ASPECTS['origin']} ({told})")

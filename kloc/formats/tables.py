@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kloc.errors import FormatError
 from kloc.formats.common import Problems, read_text, text
-from kloc.records import Dataset
+from kloc.records import Annotation, Dataset
 
 #: Names of subsets in file names and columns of other people.
 SHORT = {"training": "train", "validation": "val", "testing": "test"}
@@ -108,8 +108,18 @@ def on_lines(dataset: Dataset) -> tuple[Dataset, list[str]]:
         bad = next(label for label in dataset.classes if label not in classes)
         count = len(dataset.classes) - len(classes)
         said.append(f"left out: {count:,} classes whose names hold line breaks or begin or end with a space ({bad!r})")
-    annotations = {k: a for k, a in dataset.annotations.items() if k in videos}
+    if not said:
+        return dataset, said
+    kept = set(classes)
+    videos = {k: replace(v, labels=tuple(x for x in v.labels if x in kept)) for k, v in videos.items()}
+    annotations = {k: _within(a, kept) for k, a in dataset.annotations.items() if k in videos}
     return replace(dataset, classes=classes, videos=videos, annotations=annotations), said
+
+
+def _within(annotation: Annotation, classes: Set[str]) -> Annotation:
+    instances = tuple(one for one in annotation.instances if one.label in classes)
+    asked = annotation.exhaustive_for
+    return replace(annotation, instances=instances, exhaustive_for=None if asked is None else asked & classes)
 
 
 def _fits(name: str) -> bool:

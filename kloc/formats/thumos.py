@@ -38,7 +38,7 @@ def read(path: Path, *, name: str | None = None) -> Reading:
     if not any(_FILE.fullmatch(p.stem) for p in folder.glob("*.txt")) and (folder / "annotation").is_dir():
         folder = folder / "annotation"
     files = [p for p in sorted(folder.glob("*.txt")) if _FILE.fullmatch(p.stem) and (path.is_dir() or p == path)]
-    if not files:
+    if not files and not (folder / _CLASSES).exists():
         raise FormatError(f"{path}: holds no CLASS_val.txt or CLASS_test.txt; is this a THUMOS folder?")
     problems = Problems()
     classes = _class_list(folder, problems)
@@ -109,9 +109,8 @@ def write(path: Path, dataset: Dataset, extra: Extra) -> list[str]:
     for video_id, annotation in sorted(held.annotations.items()):
         subset = held.videos[video_id].subset
         for one in annotation.instances:
-            if one.label in names:
-                row = f"{video_id} {seconds(one.start, 1)} {seconds(one.end, 1)}\n"
-                rows.setdefault((one.label, subset), []).append(row)
+            row = f"{video_id} {seconds(one.start, 1)} {seconds(one.end, 1)}\n"
+            rows.setdefault((one.label, subset), []).append(row)
     used = {subset for _, subset in rows}
     for subset in SUBSETS:
         for label in held.classes:
