@@ -100,12 +100,13 @@ def _columns(result: DetectionResult, thresholds: tuple[float, ...]) -> NDArray[
     return result.average_precision[np.searchsorted(result.thresholds, thresholds)]
 
 
-def bin_rows(evaluation: Evaluation) -> list[tuple[str, list[BinRow]]]:
-    """Rows of each attribute under its title."""
+def bin_rows(evaluation: Evaluation) -> list[tuple[str, str, list[BinRow]]]:
+    """Of each attribute its name, its unit and the rows of its bins."""
     diagnosis = evaluation.diagnosis
     return [
         (
-            title(row.attribute, row.unit),
+            row.attribute,
+            row.unit,
             [
                 BinRow(b.name, b.range, b.instances, b.mean_ap, b.normalised, missed)
                 for b, missed in zip(row.bins, shares, strict=True)

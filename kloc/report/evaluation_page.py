@@ -39,6 +39,7 @@ class _Page:
 def render_evaluation(evaluation: Evaluation) -> str:
     """The page as one HTML text. Equal evaluations give equal bytes."""
     told = facts(evaluation)
+    known = [row for row in bin_rows(evaluation) if any(r.instances for r in row[2])]
     page = _Page(
         f"{evaluation.predictions} against {evaluation.truth}",
         (f"Instances: {told['instances']}. Detections: {told['detections']}.",),
@@ -59,9 +60,9 @@ def render_evaluation(evaluation: Evaluation) -> str:
         classes=_classes(evaluation),
         profile=_profile(evaluation),
         impact=_impact(evaluation),
-        bins=[(name, _bins(rows)) for name, rows in bin_rows(evaluation)],
+        bins=[(title(name, unit), _bins(rows)) for name, unit, rows in known],
         unknown=[(title(row.attribute), row.unknown) for row in evaluation.diagnosis.sensitivity if row.unknown],
-        pairs=evaluation.diagnosis.false_negatives.pairs,
+        pairs=[p for p in evaluation.diagnosis.false_negatives.pairs if any(map(any, p.instances))],
         diagnosis=evaluation.diagnosis,
     )
 
@@ -96,7 +97,7 @@ def _precision(evaluation: Evaluation) -> Table:
 
 
 def _classes(evaluation: Evaluation) -> Table:
-    heads = tuple(f"AP at {t:g}" for t in evaluation.settings.thresholds)
+    heads = tuple(f"{t:g}" for t in evaluation.settings.thresholds)
     rows = [
         (row.name, row.instances, row.detections, _percent(row.average), *map(_percent, row.precision))
         for row in class_rows(evaluation)
@@ -119,6 +120,10 @@ def _impact(evaluation: Evaluation) -> Table:
 
 def _bins(rows: list[BinRow]) -> Table:
     return Table(
-        ("bin", "range", "instances", "mAP, %", "mAP_N, %", "missed, %"),
-        tuple((r.name, r.range, r.instances, *map(_percent, (r.mean_ap, r.normalised, r.missed))) for r in rows),
+        ("bin", "count", "mAP", "mAP_N", "missed"),
+        tuple((f"{r.name} ({r.range})", r.instances, *map(_short, (r.mean_ap, r.normalised, r.missed))) for r in rows),
     )
+
+
+def _short(share: float) -> str | None:
+    return None if math.isnan(share) else f"{100 * share:.1f}"

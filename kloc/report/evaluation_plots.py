@@ -7,15 +7,16 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kloc.report.evaluation import PROFILE, Evaluation, bin_rows, profile_rows, title
+from kloc.report.evaluation import PROFILE, BinRow, Evaluation, bin_rows, profile_rows
 from kloc.report.plots import COLOURS, INK, STYLE, Drawing, Panel, Series, draw, panel_plot
 
 #: Colours of right detections and of the kinds of mistakes.
 _KIND_COLOURS = ("#009e73", "#56b4e9", "#cc79a7", "#0072b2", "#e69f00", "#7f7f7f")
-#: A group of bars: its title; of each bar the name, the height in percent (NaN: none), what pointing at it tells.
+#: Inches: two side by side on a page, one on a telephone.
+_WIDTH, _HEIGHT = 5.0, 3.7
+#: A group of bars: its title; of each bar the name, the height as a share (NaN: none), what pointing at it tells.
 Group = tuple[str, Sequence[tuple[str, float, str]]]
 
 
@@ -24,15 +25,9 @@ def drawings(evaluation: Evaluation) -> dict[str, Drawing]:
     settings, diagnosis = evaluation.settings, evaluation.diagnosis
     bins = bin_rows(evaluation)
     normalised = [
-        (name, [(r.name, 100 * r.normalised, f"{name}, {r.name} ({r.range}): mAP_N {_percent(r.normalised)}, "
-                 f"{r.instances:,} instances") for r in rows])
-        for name, rows in bins
-    ]  # fmt: skip
-    missed = [
-        (name, [(r.name, 100 * r.missed, f"{name}, {r.name} ({r.range}): {_percent(r.missed)} of "
-                 f"{r.instances:,} instances missed") for r in rows])
-        for name, rows in bins
-    ]  # fmt: skip
+        (name, [(r.name, r.normalised, _tip(name, r, "mAP_N", r.normalised)) for r in rows]) for name, _, rows in bins
+    ]
+    missed = [(name, [(r.name, r.missed, _tip(name, r, "missed", r.missed)) for r in rows]) for name, _, rows in bins]
     average = 100 * evaluation.average
     level = (average, f"average {average:.1f}")
     precision = Series("mAP", settings.thresholds, _in_percent(settings.columns(evaluation.result).tolist()))
@@ -43,14 +38,18 @@ def drawings(evaluation: Evaluation) -> dict[str, Drawing]:
         "recall": panel_plot(Panel("Recall", "detections per video", "average recall, %", (reached,), small=True)),
         "false-positives": profile_plot(evaluation),
         "impact": impact_plot(evaluation),
-        "sensitivity": bars_plot(normalised, "average mAP_N, %", (100 * diagnosis.normalised, "all instances")),
+        "sensitivity": bars_plot(normalised, "average mAP_N, %", diagnosis.normalised),
         "relative-impact": spans_plot(evaluation),
-        "false-negatives": bars_plot(missed, "missed, %", (100 * diagnosis.false_negatives.missed, "all instances")),
+        "false-negatives": bars_plot(missed, "missed, %", diagnosis.false_negatives.missed),
     }
 
 
 def _in_percent(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(100 * value for value in values)
+
+
+def _tip(attribute: str, row: BinRow, what: str, share: float) -> str:
+    return f"{attribute} {row.name} ({row.range}): {what} {_percent(share)}, {row.instances:,} instances"
 
 
 def _percent(share: float) -> str:
@@ -61,7 +60,7 @@ def profile_plot(evaluation: Evaluation) -> Drawing:
     """Stacked shares of right detections and of each kind of mistake, slice by slice of the ranking."""
     rows = profile_rows(evaluation)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 4.2))
+        figure = Figure(figsize=(_WIDTH, _HEIGHT))
         axes = figure.add_subplot()
         tips: list[tuple[Artist, str]] = []
         below = [0.0] * len(rows)
@@ -73,8 +72,10 @@ def profile_plot(evaluation: Evaluation) -> Drawing:
             below = [b + h for b, h in zip(below, heights, strict=True)]
         axes.set_xticks(range(len(rows)), [name for name, _, _ in rows])
         axes.grid(visible=False, axis="x")
-        axes.set(xlabel="each class's best detections, by its number of instances G", ylabel="share, %", ylim=(0, 100))
-        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncol=3, fontsize=10, borderaxespad=0)
+        axes.set(xlabel="each class's best detections; G: its instances", ylabel="share, %", ylim=(0, 100))
+        axes.legend(
+            loc="upper left", bbox_to_anchor=(-0.12, -0.17), ncol=3, fontsize=9, borderaxespad=0, columnspacing=1.2
+        )
         return draw(figure, "false positives", tips)
 
 
@@ -83,7 +84,7 @@ def impact_plot(evaluation: Evaluation) -> Drawing:
     impacts = evaluation.diagnosis.false_positives.impacts
     bars = [(i.kind, 100 * i.normalised, f"without {i.kind}: mAP_N {100 * i.normalised:+.1f} points") for i in impacts]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 2.6))
+        figure = Figure(figsize=(_WIDTH, 2.6))
         axes = figure.add_subplot()
         names, values, tips = zip(*bars, strict=True)
         drawn = axes.barh(range(len(bars)), [0.0 if math.isnan(v) else v for v in values], height=0.68)
@@ -98,60 +99,61 @@ def impact_plot(evaluation: Evaluation) -> Drawing:
         return draw(figure, "impact", list(zip(drawn, tips, strict=True)))
 
 
-def bars_plot(groups: Sequence[Group], y_label: str, level: tuple[float, str]) -> Drawing:
-    """Groups of bars side by side, each with its figure, and a level across all of them."""
+def bars_plot(groups: Sequence[Group], y_label: str, overall: float) -> Drawing:
+    """Groups of bars side by side, each with its figure, and the figure of all instances across them."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 3.4))
+        figure = Figure(figsize=(_WIDTH, _HEIGHT))
         axes = figure.add_subplot()
         ticks: list[tuple[float, str]] = []
         tips: list[tuple[Artist, str]] = []
         at = 0.0
         for n, (name, bars) in enumerate(groups):
+            if all(math.isnan(share) for _, share, _ in bars):
+                continue
             places = [at + i for i in range(len(bars))]
-            heights = [0.0 if math.isnan(height) else height for _, height, _ in bars]
+            shares = [100 * share for _, share, _ in bars]
+            heights = [0.0 if math.isnan(share) else share for share in shares]
             drawn = axes.bar(places, heights, width=0.82, color=COLOURS[n % len(COLOURS)])
-            axes.bar_label(
-                drawn, ["–" if math.isnan(h) else f"{h:.0f}" for _, h, _ in bars], padding=2, fontsize=10, color=INK
-            )
+            figures = ["–" if math.isnan(share) else f"{share:.0f}" for share in shares]
+            axes.bar_label(drawn, figures, padding=2, fontsize=9, color=INK)
             tips += [(bar, tip) for bar, (_, _, tip) in zip(drawn, bars, strict=True)]
             ticks += [(place, label) for place, (label, _, _) in zip(places, bars, strict=True)]
-            axes.text(
-                (places[0] + places[-1]) / 2, 1.03, name, ha="center", fontsize=10, transform=axes.get_xaxis_transform()
-            )
+            middle = (places[0] + places[-1]) / 2
+            axes.text(middle, 1.03, name, ha="center", fontsize=10, transform=axes.get_xaxis_transform())
             at = places[-1] + 2
-        _level(axes, *level)
-        axes.set_xticks([place for place, _ in ticks], [label for _, label in ticks])
+        if not math.isnan(overall):
+            name = f"all instances: {100 * overall:.1f}"
+            axes.axhline(100 * overall, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label=name)
+            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.1), fontsize=10, borderaxespad=0)
+        axes.set_xticks([place for place, _ in ticks], [label for _, label in ticks], fontsize=9)
         axes.grid(visible=False, axis="x")
         axes.set(ylabel=y_label, ylim=(0, 108))
         axes.set_yticks(range(0, 101, 20))
         return draw(figure, f"bars {y_label}", tips)
 
 
-def _level(axes: Axes, height: float, name: str) -> None:
-    if not math.isnan(height):
-        axes.axhline(height, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label=f"{name}: {height:.1f}")
-        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.1), fontsize=10, borderaxespad=0)
-
-
 def spans_plot(evaluation: Evaluation) -> Drawing:
     """From the worst to the best bin of each attribute: mAP_N by that of all instances."""
-    rows = [row for row in evaluation.diagnosis.sensitivity if not math.isnan(row.highest)]
+    known = [(n, row) for n, row in enumerate(evaluation.diagnosis.sensitivity) if not math.isnan(row.highest)]
+    rows = [row for _, row in known]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 0.9 + 0.45 * max(len(rows), 1)))
+        figure = Figure(figsize=(_WIDTH, 2.6))
         axes = figure.add_subplot()
         tips: list[tuple[Artist, str]] = []
-        for n, row in enumerate(rows):
-            line = axes.barh(n, row.highest - row.lowest, left=row.lowest, height=0.3, color=COLOURS[n % len(COLOURS)])
-            tip = f"{title(row.attribute)}: from {row.lowest:.2f} to {row.highest:.2f} times the mAP_N of all instances"
+        for n, (slot, row) in enumerate(known):
+            line = axes.barh(
+                n, row.highest - row.lowest, left=row.lowest, height=0.3, color=COLOURS[slot % len(COLOURS)]
+            )
+            tip = f"{row.attribute}: from {row.lowest:.2f} to {row.highest:.2f} times the mAP_N of all instances"
             tips += [(line.patches[0], tip)]
             axes.annotate(
                 f"{row.lowest:.2f}", (row.lowest, n), (-5, 0), textcoords="offset points", ha="right", va="center"
             )
             axes.annotate(f"{row.highest:.2f}", (row.highest, n), (5, 0), textcoords="offset points", va="center")
         axes.axvline(1.0, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-        axes.set_yticks(range(len(rows)), [title(row.attribute) for row in rows])
+        axes.set_yticks(range(len(rows)), [row.attribute for row in rows])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
-        axes.margins(x=0.14)
-        axes.set(xlabel="mAP_N of the worst and best bin, by that of all instances")
+        top = max([1.0, *(row.highest for row in rows)])
+        axes.set(xlabel="times the mAP_N of all instances", xlim=(-0.14 * top, 1.14 * top))
         return draw(figure, "relative impact", tips)

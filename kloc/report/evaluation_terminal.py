@@ -39,8 +39,8 @@ def render_terminal(evaluation: Evaluation, console: Console) -> None:
     _precision(evaluation, console)
     _recall(evaluation, console)
     _classes(class_rows(evaluation), evaluation, console)
-    for name, rows in bin_rows(evaluation):
-        _bins(name, rows, console)
+    for attribute, unit, rows in bin_rows(evaluation):
+        _bins(title(attribute, unit), rows, console)
     _sensitivity(evaluation, console)
     _profile(evaluation, console)
     for line in evaluation.problems:
