@@ -127,7 +127,7 @@ def _draft(entry: dict[str, Any], subset: Subset, where: str, ids: Mapping[int, 
 def _take_row(draft: Draft, fields: dict[str, Any], here: str, ids: Mapping[int, str]) -> None:
     label_id = fields.get("label_id")
     by_id = ids.get(label_id) if isinstance(label_id, int) else None
-    label = text(fields.get("label", by_id), f"{here}, label")
+    label = text(fields.get("label_name", fields.get("label", by_id)), f"{here}, label")
     if fields.get("segment") is None:
         draft.labels.add(label)
         return

@@ -80,10 +80,8 @@ def draft_of(entry: Mapping[str, Any], subset: Subset, where: str, problems: Pro
     draft = Draft(subset)
     with problems.counting("start of a video that cannot be read, taken as 0"):
         draft.start = number(entry.get("start", 0.0), f"{where}, start")
-    duration = entry.get("duration", entry.get("duration_second"))
-    if duration is not None:
-        with problems.counting("duration that cannot be read, taken as unknown"):
-            draft.duration = number(duration, f"{where}, duration")
+    with problems.counting("duration that cannot be read, taken as unknown"):
+        draft.duration = _duration(entry, where)
     if entry.get("url"):
         with problems.counting("url that cannot be read, left out"):
             draft.url = text(entry["url"], f"{where}, url")
@@ -98,6 +96,18 @@ def draft_of(entry: Mapping[str, Any], subset: Subset, where: str, problems: Pro
         with problems.counting("searched stretch that cannot be read, taken as the whole video"):
             draft.stretch = segment(entry["annotated"], f"{where}, annotated")
     return draft
+
+
+def _duration(entry: Mapping[str, Any], where: str) -> float | None:
+    """Seconds, by their own name or as frames of which so many make a second; ``None`` where it is not said."""
+    for key in ("duration", "duration_second"):
+        if entry.get(key) is not None:
+            return number(entry[key], f"{where}, {key}")
+    frames = entry.get("frame", entry.get("duration_frame"))
+    if frames is None or entry.get("fps") is None:
+        return None
+    rate = number(entry["fps"], f"{where}, fps")
+    return number(frames, f"{where}, frame") / rate if rate > 0 else None
 
 
 #: What is done about a video whose file does not say how long it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from kloc.errors import KlocError, UsageError
@@ -36,7 +37,7 @@ def stats(
 ) -> tuple[Statistics, Summary]:
     """Statistics of the workspace; also written to ``reports/statistics.json`` and ``reports/statistics.html``.
 
-    html: another file for the page. plots: a folder for PNG and SVG of each panel.
+    html: one more file for the page. plots: a folder for PNG and SVG of each panel.
     Raises UsageError while there are no videos, KlocError where something cannot be written.
     """
     dataset = current_dataset(workspace)
@@ -50,27 +51,28 @@ def stats(
     path = workspace.reports / "statistics.json"
     data = statistics.to_json() | simulated_origin(workspace) | ({} if figures is None else {"crowd": figures})
     write_json(path, data)
-    page = html or workspace.reports / "statistics.html"
-    facts = quality.lines(figures) | {"written": str(path)} | _write(statistics, page, plots)
+    facts = quality.lines(figures) | {"written": str(path)}
+    facts |= _write(statistics, [workspace.reports / "statistics.html", *([html] if html else [])], plots)
     return statistics, Summary("stats", facts, hint="kloc split" if dataset.annotations else "kloc select", data=data)
 
 
-def _write(statistics: Statistics, html: Path | None, plots: Path | None) -> dict[str, str]:
+def _write(statistics: Statistics, pages: Sequence[Path], plots: Path | None) -> dict[str, str]:
     """Write the page and the pictures; where they are."""
     facts: dict[str, str] = {}
+    target = plots
     try:
-        if html is not None:
-            write_text(html, render_statistics(statistics))
-            facts["page"] = str(html)
+        for target in pages:
+            write_text(target, render_statistics(statistics))
+            facts["page"] = str(target)
         if plots is not None:
-            drawings = panels(statistics)
+            target, drawings = plots, panels(statistics)
             for name, drawing in drawings.items():
                 write_text(plots / f"{name}.svg", drawing)
                 with atomic_write(plots / f"{name}.png") as stream:
                     stream.write(to_png(drawing))
             facts["pictures"] = f"{plots}: {', '.join(drawings)} as PNG and SVG"
     except OSError as error:
-        raise KlocError(f"{error.filename or html or plots}: cannot be written: {error.strerror}") from None
+        raise KlocError(f"{target}: cannot be written: {error.strerror}") from None
     return facts
 
 
@@ -95,7 +97,9 @@ def file_stats(
     """
     dataset, problems = _read(path, format_name, classes)
     statistics = compute(dataset, bins, reading=problems)
-    return statistics, Summary("stats", _write(statistics, html, plots), problems, data=statistics.to_json())
+    return statistics, Summary(
+        "stats", _write(statistics, [html] if html else [], plots), problems, data=statistics.to_json()
+    )
 
 
 def _read(path: Path, format_name: str, classes: Path | None) -> Reading:

@@ -74,8 +74,6 @@ def _headline(s: Statistics) -> tuple[Headline, ...]:
     ]
     if s.median_length is not None and s.mean_length is not None:
         cards.append(Headline("median length", f"{s.median_length:.1f} s", f"mean {s.mean_length:.1f} s"))
-    if s.balance is not None:
-        cards.append(Headline("balance", f"{s.balance:.2f}", "entropy of the classes, 1 is uniform"))
     if s.campaign is not None and s.campaign.rounds:
         cards.append(Headline("paid", f"${s.campaign.dollars:,.2f}", f"in {len(s.campaign.rounds)} rounds"))
     return tuple(cards)
