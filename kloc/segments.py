@@ -95,15 +95,15 @@ def nms(
     length = np.maximum(end - start, 0.0)
     # tIoU > t needs starts closer than (1 - t) * the longer length, and that is below length / t.
     reach = np.full(count, np.inf) if threshold <= 0 else (1 / threshold - 1) * length * (1 + 1e-6) + 1e-9
-    low = np.searchsorted(start, start - reach, side="left")
-    high = np.searchsorted(start, start + reach, side="right")
+    low = np.searchsorted(start, start - reach, side="left").tolist()
+    high = np.searchsorted(start, start + reach, side="right").tolist()
     alive = np.ones(count, dtype=bool)
     kept: list[int] = []
-    for index in rank(segments, scores):
-        i = place[index]
+    order = rank(segments, scores)
+    for index, i in zip(order.tolist(), place[order].tolist(), strict=True):
         if not alive[i]:
             continue
-        kept.append(int(index))
+        kept.append(index)
         if limit is not None and len(kept) >= limit:
             break
         near = slice(low[i], high[i])

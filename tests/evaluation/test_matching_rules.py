@@ -40,7 +40,7 @@ def tiou(x: Instance | Detection, y: Instance | Detection) -> float:
 def thumos(truth: Dataset, detections: Found, label: str, threshold: float) -> tuple[float, dict[str, list[object]]]:
     """One class of THUMOS'14's evaluation kit: AP, and what became of each video's detections, best first."""
     total = sum(i.label == label for a in truth.annotations.values() for i in a.instances)
-    pooled: list[tuple[float, str, float, float, bool]] = []
+    pooled: list[tuple[float, str, float, float, int, bool]] = []
     fate: dict[str, list[object]] = {}
     for video, annotation in truth.annotations.items():
         found = sorted((-d.score, d.start, d.end, d) for d in detections.get(video, ()) if d.label == label)
@@ -60,7 +60,7 @@ def thumos(truth: Dataset, detections: Found, label: str, threshold: float) -> t
             if state[n] == "free" and any(tiou(detection, i) > 0 for i in unclear):
                 state[n] = "left out"
             if state[n] != "left out":
-                pooled.append((-detection.score, video, detection.start, detection.end, state[n] != "free"))
+                pooled.append((-detection.score, video, detection.start, detection.end, n, state[n] != "free"))
         fate[video] = state
     right, area = 0, 0.0
     for seen, (*_, hit) in enumerate(sorted(pooled), start=1):
