@@ -23,7 +23,13 @@ def split(
     training: Annotated[float, typer.Option(help="Share of the training subset.")] = 0.6,
     validation: Annotated[float, typer.Option(help="Share of the validation subset.")] = 0.2,
     keep: Annotated[str, typer.Option(help="Leave the videos of this subset where they are.")] = "",
-    groups: Annotated[Path | None, typer.Option(help="CSV video,group: a group is never split.")] = None,
+    groups: Annotated[Path | None, typer.Option(help="CSV video,group (uploader, scene): never torn apart.")] = None,
+    similar: Annotated[
+        float, typer.Option(min=0.0, help="Cosine of features above which videos are near-duplicates; 1: off.")
+    ] = 0.9,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only look for leaks between the subsets as they are.")
+    ] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -32,10 +38,16 @@ def split(
 
     if training <= 0 or validation < 0 or training + validation > 1 + 1e-9:
         raise UsageError("--training and --validation are shares; together at most 1, the rest is testing")
+    if check:
+        found = run_stage(workspace, as_json, lambda w, r: splitting.check(w, groups=groups, above=similar, reporter=r))
+        raise typer.Exit(1 if found.data["n_leaks"] else 0)
+    kept = subset_of(keep)
     run_stage(
         workspace,
         as_json,
-        lambda w, r: splitting.split(w, training=training, validation=validation, keep=subset_of(keep), groups=groups),
+        lambda w, r: splitting.split(
+            w, training=training, validation=validation, keep=kept, groups=groups, above=similar, reporter=r
+        ),
     )
 
 
