@@ -12,20 +12,12 @@ from sqlalchemy.orm import Session
 
 from kloc.crowd import money
 from kloc.pipeline import quality, tasks
-from kloc.report.card import Agreement, Campaign, Guideline, RoundFacts, Spread
+from kloc.report.card import Campaign, Choice, Guideline, Spread
 from kloc.store import crowd, reviewing, revisions, rounds
 from kloc.store.crowd import StoredAnswer
-from kloc.store.tables import GuidelineRow, HitRow, RoundRow, SelectionRow
+from kloc.store.tables import GuidelineRow, HitRow
 from kloc.workspace import Workspace
 
-_STRATEGIES = {
-    "random": "chance (random)",
-    "us": "uncertainty (us)",
-    "us-binary": "uncertainty (us-binary)",
-    "lal": "learning active learning (lal)",
-    "mcle": "largest expected change (mcle)",
-    "typiclust": "typical videos (typiclust)",
-}
 _CONSOLIDATION = {
     "em": "The segments of all answers to a video are clustered after split and merged marks are undone; whether a "
     "cluster is real, and where it starts and ends, is judged with every worker's reliability, learned from all "
@@ -52,9 +44,8 @@ def campaign(workspace: Workspace, *, simulated: bool) -> Campaign | None:
         if not given:
             return None
         lines = [line for line in reviewing.answer_lines(session) if line.token in by_token]
-        chosen = rounds.selections(session)
         methods = {(row.consolidation or {}).get("method") for row in revisions.current_rows(session)}
-        round_facts = tuple(_round(session, row, chosen, hits, given) for row in every if row.index in done)
+        choices = {row.index: Choice(row.policy, tuple(map(str, row.settings.get("notes", ())))) for row in every}
         guidelines = _guidelines(session, given, by_token)
         tokens = [hit.token for hit in hits]
         paid = money.balance(session).committed
@@ -68,7 +59,7 @@ def campaign(workspace: Workspace, *, simulated: bool) -> Campaign | None:
     gate = tasks.gold_videos(workspace)[: workspace.settings.task.gate]
     days = [line.submitted_at for line in lines if line.submitted_at is not None]
     return Campaign(
-        rounds=round_facts,
+        choices=choices,
         guidelines=guidelines,
         workers=len({answer.worker_id for answer in given}),
         answers=len(given),
@@ -88,7 +79,6 @@ def campaign(workspace: Workspace, *, simulated: bool) -> Campaign | None:
                                if a.answer.get("seconds_spent") and a.item.duration > 0])),
         hours=round(sum(seconds) / 3600, 2) if seconds else None,
         hourly=_hourly(given, by_token),
-        agreement=_agreement(figures),
         worker_agreement=_of_workers(figures, "agreement"),
         gold_videos=len({(h.video_id, h.start, h.end) for h in hits if h.purpose == "gold"}),
         gold_answers=sum(answer.purpose == "gold" for answer in stored),
@@ -103,27 +93,6 @@ def campaign(workspace: Workspace, *, simulated: bool) -> Campaign | None:
 def dollars(mills: int) -> str:
     """An amount in words; a dollar sign would begin a formula on some pages."""
     return f"{money.dollars(mills).replace('$', '')} USD"
-
-
-def _round(
-    session: Session,
-    row: RoundRow,
-    chosen: Sequence[SelectionRow],
-    hits: Sequence[HitRow],
-    given: Sequence[StoredAnswer],
-) -> RoundFacts:
-    mine = [one for one in chosen if one.round == row.index]
-    tokens = [hit.token for hit in hits if hit.round == row.index]
-    return RoundFacts(
-        row.index,
-        _STRATEGIES.get(row.strategy, row.strategy),
-        row.policy,
-        len({one.video_id for one in mine}),
-        round(sum(one.end - one.start for one in mine) / 60, 1),
-        sum(answer.round == row.index for answer in given),
-        dollars(money.balance(session, tokens).committed),
-        tuple(str(note) for note in row.settings.get("notes", ())),
-    )
 
 
 def _guidelines(session: Session, given: Sequence[StoredAnswer], hits: Mapping[str, HitRow]) -> tuple[Guideline, ...]:
@@ -184,14 +153,6 @@ def _hourly(given: Sequence[StoredAnswer], hits: Mapping[str, HitRow]) -> str:
     ]
     middle = _median(rates)
     return "" if middle is None else dollars(10 * round(middle / 10))
-
-
-def _agreement(figures: Mapping[str, Any]) -> Agreement | None:
-    said = figures.get("agreement")
-    if not said:
-        return None
-    names = ("pairwise_f1", "matched_tiou", "start_spread", "end_spread", "alpha")
-    return Agreement(said["pairs"], *(_rounded(said[name]) for name in names))
 
 
 def _of_workers(figures: Mapping[str, Any], key: str) -> Spread | None:

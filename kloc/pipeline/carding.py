@@ -10,22 +10,27 @@ from typing import Any
 
 from kloc import __version__
 from kloc.errors import UsageError
-from kloc.files import atomic_write, write_json, write_text
+from kloc.files import atomic_write, fingerprint, write_json, write_text
 from kloc.formats import huggingface
 from kloc.formats.common import Extra
 from kloc.formats.interchange import all_classes
-from kloc.pipeline import benchmarking, card_campaign, card_checks, datasheet, reporting
+from kloc.pipeline import benchmarking, card_campaign, card_checks, datasheet, quality, reporting, spending
 from kloc.pipeline.common import stage
 from kloc.pipeline.publication import current_dataset
 from kloc.pipeline.telling import Summary
-from kloc.records import SUBSETS, Dataset
-from kloc.report.card import Card, ClassFacts, SplitFacts, render_card
+from kloc.records import Dataset
+from kloc.report.card import Card, ClassFacts, render_card
 from kloc.report.card_files import data_files
 from kloc.report.card_pictures import draw
 from kloc.report.croissant import croissant
-from kloc.report.statistics import Statistics, compute, sentences
-from kloc.store import artefacts, revisions
+from kloc.report.statistics import Statistics, compute
+from kloc.store import artefacts, revisions, videos
 from kloc.workspace import Workspace
+
+_DEALT = (
+    "kloc split dealt the annotated videos out to the splits: each class shared alike, videos that were known to "
+    "belong together in one split."
+)
 
 
 @stage("card")
@@ -37,7 +42,7 @@ def card(workspace: Workspace, *, answers: Mapping[str, str] | None = None) -> S
     """
     datasheet.keep(workspace, answers)
     facts = of_workspace(workspace)
-    losses = huggingface.write(workspace.dataset, _published(workspace), Extra())
+    losses = huggingface.write(workspace.dataset, published(workspace), Extra())
     facts = write(workspace.dataset, facts)
     words = workspace.settings.publication
     missing = [name for name in ("source", "description", "citation") if not getattr(words, name)]
@@ -83,17 +88,20 @@ def write(folder: Path, facts: Card) -> Card:
 
 def of_workspace(workspace: Workspace) -> Card:
     """All that the workspace knows about its dataset. Raises :class:`UsageError` while nothing is annotated."""
-    dataset = _published(workspace)
+    dataset = published(workspace)
     with workspace.store.transaction() as session:
         origin = {row.video_id: row.source for row in revisions.current_rows(session)}
+        files = {row.id: row.sha256 for row in videos.rows(session, "ok") if row.sha256}
+        dealt = artefacts.get(session, "split", "current")
     origins = Counter(origin[video_id] for video_id in dataset.annotations)
-    facts, statistics = _common(dataset, origins)
+    spent = replace(spending.campaign(workspace, quality.figures(workspace)), chosen=(), missing=())
+    statistics = compute(dataset, groups={"same file": files}, campaign=spent if spent.rounds else None)
     words, task = workspace.settings.publication, workspace.settings.task
     benchmark = benchmarking.current(workspace)
     curve = reporting.learning_curve(workspace)
     checks, unchecked = card_checks.of_campaign(workspace)
     return replace(
-        facts,
+        _common(dataset, statistics, origins),
         licence=words.licence,
         language=words.language,
         description=words.description,
@@ -106,12 +114,13 @@ def of_workspace(workspace: Workspace) -> Card:
                 starts=task.start_rules.get(one.name, ""),
                 ends=task.end_rules.get(one.name, ""),
             )
-            for one in facts.classes
+            for one in _classes(dataset)
         ),
+        split=_DEALT if dealt is not None else "",
         curve=() if curve is None else tuple((int(point.labelled), round(point.value, 4)) for point in curve.points),
         campaign=card_campaign.campaign(workspace, simulated=bool(dataset.origin)),
         benchmark=None if benchmark is None else benchmark.to_json(),
-        localizer=_localizer(workspace),
+        localizer=_localizer(workspace, dataset),
         checks=(*card_checks.of_dataset(dataset, statistics, origins), *checks),
         unchecked=tuple(unchecked),
         datasheet=datasheet.answers(workspace),
@@ -119,7 +128,23 @@ def of_workspace(workspace: Workspace) -> Card:
     )
 
 
-def _published(workspace: Workspace) -> Dataset:
+def of_dataset(dataset: Dataset) -> Card:
+    """What a dataset alone says about itself. Raises :class:`UsageError` while nothing is annotated."""
+    if not dataset.annotations:
+        raise UsageError("nothing is annotated: there is no dataset to write a card for")
+    dataset = replace(dataset, videos={v: dataset.videos[v] for v in dataset.annotations if v in dataset.videos})
+    statistics = compute(dataset)
+    origins = {"crowd" if dataset.origin else "import": len(dataset.annotations)}
+    return replace(
+        _common(dataset, statistics, origins),
+        checks=tuple(card_checks.of_dataset(dataset, statistics, origins)),
+        unchecked=("what only a campaign's store shows (agreement, reports, unread and late answers)",),
+        datasheet=datasheet.of({}),
+        provenance={"made with": f"kloc {__version__}"},
+    )
+
+
+def published(workspace: Workspace) -> Dataset:
     """The annotated videos of the workspace."""
     dataset = current_dataset(workspace)
     if not dataset.annotations:
@@ -128,71 +153,28 @@ def _published(workspace: Workspace) -> Dataset:
     return replace(dataset, videos={v: dataset.videos[v] for v in dataset.annotations}, origin=origin)
 
 
-def of_dataset(dataset: Dataset) -> Card:
-    """What a dataset alone says about itself. Raises :class:`UsageError` while nothing is annotated."""
-    if not dataset.annotations:
-        raise UsageError("nothing is annotated: there is no dataset to write a card for")
-    facts, statistics = _common(dataset, {"import": len(dataset.annotations)})
-    return replace(
-        facts,
-        checks=tuple(card_checks.of_dataset(dataset, statistics, {})),
-        unchecked=("what only a campaign's store shows (agreement, reports, unread and late answers)",),
-        datasheet=datasheet.of({}),
-        provenance={"made with": f"kloc {__version__}"},
+def _common(dataset: Dataset, statistics: Statistics, origins: Mapping[str, int]) -> Card:
+    """What the annotations alone tell."""
+    every = set(dataset.classes)
+    covered = [a.exhaustive_for for a in dataset.annotations.values()]
+    return Card(
+        statistics,
+        simulated=bool(dataset.origin),
+        classes=_classes(dataset),
+        origins=dict(sorted(origins.items())),
+        partial=sum(asked is not None and not every <= asked for asked in covered),
     )
 
 
-def _common(dataset: Dataset, origins: Mapping[str, int]) -> tuple[Card, Statistics]:
-    """What the annotations alone tell."""
-    published = {v: dataset.videos[v] for v in dataset.annotations if v in dataset.videos}
-    dataset = replace(dataset, videos=published)
-    statistics = compute(dataset)
+def _classes(dataset: Dataset) -> tuple[ClassFacts, ...]:
     labels = [[i.label for i in a.instances] for a in dataset.annotations.values()]
     instances = Counter(label for one in labels for label in one)
     videos = Counter(label for one in labels for label in set(one))
-    return Card(
-        name=dataset.name,
-        licence="unknown",
-        simulated=bool(dataset.origin),
-        classes=tuple(ClassFacts(label, videos[label], instances[label]) for label in all_classes(dataset)),
-        splits=tuple(_split(dataset, s) for s in SUBSETS if any(v.subset == s for v in published.values())),
-        statistics=_figures(statistics),
-        sentences=sentences(statistics),
-        attributes=statistics.attributes,
-        pairwise=statistics.pairwise[:1],
-        origins=dict(sorted(origins.items())),
-        partial=sum(a.exhaustive_for is not None and not set(dataset.classes) <= a.exhaustive_for
-                    for a in dataset.annotations.values()),
-    ), statistics  # fmt: skip
+    return tuple(ClassFacts(label, videos[label], instances[label]) for label in all_classes(dataset))
 
 
-def _split(dataset: Dataset, subset: str) -> SplitFacts:
-    inside = [v for v in dataset.annotations if dataset.videos[v].subset == subset]
-    return SplitFacts(
-        subset,
-        len(inside),
-        sum(len(dataset.annotations[v].instances) for v in inside),
-        round(sum(dataset.videos[v].duration for v in inside) / 3600, 2),
-    )
-
-
-def _figures(statistics: Statistics) -> dict[str, int | float]:
-    figures: dict[str, int | float] = {
-        "hours of video": round(statistics.hours, 2),
-        "hours of action": round(statistics.action_hours, 2),
-        "instances": statistics.instances,
-        "instances per video": round(statistics.instances_per_video, 2),
-        "instances per video that has any": round(statistics.instances_per_video_with_any, 2),
-        "videos without an instance": statistics.videos_without_instance,
-    }
-    if statistics.mean_length is not None and statistics.median_length is not None:
-        figures["mean length of an instance, s"] = round(statistics.mean_length, 2)
-        figures["median length of an instance, s"] = round(statistics.median_length, 2)
-    return figures
-
-
-def _localizer(workspace: Workspace) -> dict[str, Any] | None:
-    """What the newest model reaches, if it was evaluated."""
+def _localizer(workspace: Workspace, dataset: Dataset) -> dict[str, Any] | None:
+    """What the newest model reaches, if it was evaluated on the split as it is now."""
     with workspace.store.transaction() as session:
         evaluations = list(artefacts.of_stage(session, "evaluate").values())
         model = artefacts.get(session, "train", "current")
@@ -200,9 +182,13 @@ def _localizer(workspace: Workspace) -> dict[str, Any] | None:
     subset = next((s for s in ("testing", "validation") if last is not None and s in last.info), None)
     if last is None or subset is None:
         return None
+    inside = sorted(v for v, video in dataset.videos.items() if video.subset == subset)
+    if last.info.get("judged_on", {}).get(subset) != fingerprint(inside):
+        return None
     values, tious = last.info[subset], workspace.settings.evaluation.thresholds
     return {
         "model": workspace.settings.localizer.model,
+        "videos": last.info["videos"],
         "subset": subset,
         "half": round(values["mAP@0.5"], 4),
         "average": round(values["average_mAP"], 4),

@@ -37,6 +37,30 @@ SETTINGS: dict[str, Any] = {
     "publication.description": "The dataset that `kloc demo` makes, to show what a campaign leaves behind.",
 }
 
+#: What no data can tell about it (see `kloc.pipeline.datasheet`).
+ANSWERS: dict[str, str] = {
+    "motivation.purpose": "To show what a campaign leaves behind, from choosing videos to publishing annotations, "
+    "without anybody's videos and without anybody's work.",
+    "motivation.creators": "The command kloc demo, on the machine on which it ran.",
+    "motivation.funding": "Nobody.",
+    "composition.sampling": "All videos were generated for this dataset; they stand for no others.",
+    "composition.people": "No: everything in them is drawn.",
+    "composition.sensitive": "No.",
+    "collection.videos": "They were drawn by kloc's generator when the command ran.",
+    "collection.annotators": "Simulated workers of different care; nobody was hired.",
+    "collection.consent": "Nobody is shown.",
+    "collection.ethics": "None: no person took part.",
+    "preprocessing.videos": "They are as they were generated.",
+    "uses.done": "Showing and testing kloc.",
+    "uses.suitable": "Trying out programs that read such datasets.",
+    "uses.unsuitable": "Any claim about real videos, people or localizers: everything in it is made up.",
+    "distribution.videos": "The same command with the same seed makes them again.",
+    "distribution.restrictions": "No.",
+    "maintenance.contact": "Nobody maintains it: it is made anew, not corrected.",
+    "maintenance.updates": "No; another version of kloc may make another one.",
+    "maintenance.removal": "There is nobody in it.",
+}
+
 
 def demo(
     folder: Path,
@@ -83,7 +107,7 @@ def demo(
         "kloc split --keep validation",
         splitting.split(main, training=0.75, validation=0.0, keep="validation", groups=None),
     )
-    tell("kloc card", carding.card(main))
+    tell("kloc card", carding.card(main, answers=ANSWERS))
     tell("kloc export", exporting.export(main, out=None, origin="stream"))
     made_report = reporting.report(main, arms=[other], truth=made, reporter=reporter)
     tell("kloc report", made_report)

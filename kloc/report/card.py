@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,8 +17,18 @@ from pydantic import TypeAdapter
 from kloc.formats.huggingface import COLUMNS, SPLITS
 from kloc.report.benchmark import BenchmarkTable
 from kloc.report.front_matter import front_matter, to_yaml
-from kloc.report.statistics import Histogram, Pairwise
+from kloc.report.statistics import Statistics, sentences
 from kloc.resources import folder
+
+#: What the strategies of the house go by.
+STRATEGIES = {
+    "random": "chance (random)",
+    "us": "uncertainty (us)",
+    "us-binary": "uncertainty (us-binary)",
+    "lal": "learned gain (lal)",
+    "mcle": "conflict with a prior (mcle)",
+    "typiclust": "typical videos (typiclust)",
+}
 
 
 @dataclass(frozen=True)
@@ -33,26 +44,10 @@ class ClassFacts:
 
 
 @dataclass(frozen=True)
-class SplitFacts:
-    """A split: its annotated videos, their instances, their hours."""
+class Choice:
+    """How a round chose: the policy by which scores became a batch, and what was out of the ordinary."""
 
-    name: str
-    videos: int
-    instances: int
-    hours: float
-
-
-@dataclass(frozen=True)
-class RoundFacts:
-    """A round: what chose its videos, how many minutes they last, how many answers came and what they cost."""
-
-    index: int
-    strategy: str
     policy: str
-    videos: int
-    minutes: float
-    answers: int
-    paid: str
     notes: tuple[str, ...] = ()
 
 
@@ -70,18 +65,6 @@ class Guideline:
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How far workers agree: as `kloc.crowd.agreement.Agreement`; spreads in seconds."""
-
-    pairs: int
-    pairwise_f1: float | None
-    matched_tiou: float | None
-    start_spread: float | None
-    end_spread: float | None
-    alpha: float | None
-
-
-@dataclass(frozen=True)
 class Spread:
     """Of how many there is a figure, and the lowest, the median and the highest of it."""
 
@@ -93,8 +76,9 @@ class Spread:
 
 @dataclass(frozen=True)
 class Campaign:
-    """How workers made annotations. Money in words ("0.10 USD"), times in seconds, quality as F1 at tIoU 0.5.
+    """How workers made annotations, beside the rounds that the statistics tell of.
 
+    Money in words ("0.10 USD"), times in seconds, quality as F1 at tIoU 0.5. choices: by round.
     per_video: answers that count of each video. extra: answers asked for because others left something in doubt.
     period: first and last day on which answers came, where people gave them.
     gold_videos, gold_answers, gold_f1: hidden videos with a known answer, and how workers did on them.
@@ -102,7 +86,7 @@ class Campaign:
     prefilled: answers that started from a model's proposals. pace: median seconds of work per minute of video.
     """
 
-    rounds: tuple[RoundFacts, ...]
+    choices: Mapping[int, Choice]
     guidelines: tuple[Guideline, ...]
     workers: int
     answers: int
@@ -121,7 +105,6 @@ class Campaign:
     pace: float | None
     hours: float | None
     hourly: str
-    agreement: Agreement | None
     worker_agreement: Spread | None
     gold_videos: int = 0
     gold_answers: int = 0
@@ -169,14 +152,14 @@ class DataFile:
 class Card:
     """All facts that a card tells. Equal facts make equal bytes.
 
-    origins: videos whose annotation comes from "crowd" (answers), "import" (others) or "review" (a person here).
-    partial: videos in which only some classes were asked about. unchecked: checks that could not run, and why.
-    sentences: what stands out in the statistics. curve: videos annotated and the mAP at tIoU 0.5 that a localizer then
-    reached. files: tables as `kloc.formats.huggingface` writes them.
+    statistics: of the annotated videos. split: how they were dealt out. origins: videos whose annotation comes from
+    "crowd" (answers), "import" (others) or "review" (a person here). partial: videos in which only some classes were
+    looked for. curve: videos annotated and the mAP at tIoU 0.5 that a localizer then reached. checks: those that ran;
+    unchecked: what could not be checked, and why. files: tables as `kloc.formats.huggingface` writes them.
     """
 
-    name: str
-    licence: str
+    statistics: Statistics
+    licence: str = "unknown"
     language: str = "en"
     version: str = "1.0"
     description: str = ""
@@ -184,17 +167,13 @@ class Card:
     citation: str = ""
     simulated: bool = False
     classes: tuple[ClassFacts, ...] = ()
-    splits: tuple[SplitFacts, ...] = ()
-    statistics: Mapping[str, int | float] = field(default_factory=dict)
-    sentences: tuple[str, ...] = ()
-    attributes: tuple[Histogram, ...] = ()
-    pairwise: tuple[Pairwise, ...] = ()
+    split: str = ""
     curve: tuple[tuple[int, float], ...] = ()
     origins: Mapping[str, int] = field(default_factory=dict)
     partial: int = 0
     campaign: Campaign | None = None
     benchmark: Mapping[str, Any] | None = None
-    localizer: Mapping[str, str | float] | None = None
+    localizer: Mapping[str, str | int | float] | None = None
     checks: tuple[Check, ...] = ()
     unchecked: tuple[str, ...] = ()
     datasheet: tuple[Answer, ...] = ()
@@ -204,7 +183,12 @@ class Card:
     @property
     def videos(self) -> int:
         """Annotated videos."""
-        return sum(split.videos for split in self.splits)
+        return self.statistics.annotated
+
+    @property
+    def name(self) -> str:
+        """What the dataset is called."""
+        return self.statistics.name
 
     @property
     def creators(self) -> list[str]:
@@ -242,6 +226,10 @@ def render_card(card: Card, pictures: Mapping[str, str] | None = None) -> str:
         pictures=pictures or {},
         table=COLUMNS,
         split_names=SPLITS,
+        strategies=defaultdict(str, STRATEGIES),
+        sentences=sentences(card.statistics),
+        rounds=() if card.statistics.campaign is None else card.statistics.campaign.rounds,
+        agreement=None if card.statistics.campaign is None else card.statistics.campaign.agreement,
         origins={"crowd": 0, "review": 0, "import": 0, **card.origins},
         benchmark=None if card.benchmark is None else Markup(BenchmarkTable.from_json(card.benchmark).markdown()),
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kloc.report.card import Card
-from kloc.report.plots import Curve, CurvePoint, Drawing, bars, heatmap, learning_curve, to_png
+from kloc.report.plots import Curve, CurvePoint, Drawing, learning_curve, to_png
+from kloc.report.statistics import Statistics
+from kloc.report.statistics_page import panels
 
-#: More bars than this nobody reads.
-_CLASSES = 40
+#: Of all panels of the statistics, those that a card shows.
+_SHOWN = ("instances-per-class", "coverage", "length", "instances", "coverage-by-length")
 
 
 class Picture(NamedTuple):
@@ -21,39 +23,27 @@ class Picture(NamedTuple):
 
 def draw(card: Card) -> list[Picture]:
     """All pictures that the facts allow; equal facts make equal pictures."""
-    note = ", of simulated answers" if card.simulated else ""
-    found = [_picture("classes", _classes_text(card) + note, _classes(card))]
-    for one in card.attributes:
-        values = {
-            f"{bin_} ({place})": share / 100
-            for bin_, place, share in zip(one.names, one.ranges, one.percent, strict=True)
-        }
-        name = "number of instances" if one.attribute == "instances" else one.attribute
-        title = f"{name}, {one.unit}"
-        text = f"Share of instances by {name} ({one.unit}){note}"
-        found.append(
-            _picture(one.attribute, text, bars(values, x_label="share of instances", title=title, percent=True))
-        )
-    for pair in card.pairwise:
-        text = f"Percent of instances by {pair.rows} and {pair.columns}{note}"
-        found.append(_picture(f"{pair.rows}-{pair.columns}", text, heatmap(pair, title="% of instances")))
+    drawings: dict[str, Drawing] = panels(card.statistics)
+    words = _words(card.statistics)
     if len(card.curve) > 1:
         curve = Curve("after each round", tuple(CurvePoint(x, y) for x, y in card.curve))
-        text = f"mAP at tIoU 0.5 of a localizer by the number of videos annotated in the campaign{note}"
-        found.append(_picture("learning-curve", text, learning_curve([curve])))
-    return found
+        drawings["learning-curve"] = learning_curve([curve])
+        reached = "; ".join(f"{100 * y:.1f} % at {x}" for x, y in card.curve)
+        words["learning-curve"] = f"mAP at tIoU 0.5 of a localizer by the number of videos annotated: {reached}"
+    note = " (simulated answers)" if card.simulated else ""
+    return [
+        Picture(f"pictures/{name}.png", words[name] + note, to_png(drawings[name], dpi=110))
+        for name in (*_SHOWN, "learning-curve")
+        if name in drawings and name in words
+    ]
 
 
-def _picture(name: str, text: str, drawing: Drawing) -> Picture:
-    return Picture(f"pictures/{name}.png", text, to_png(drawing, dpi=110))
-
-
-def _classes(card: Card) -> Drawing:
-    shown = sorted(card.classes, key=lambda row: (-row.instances, row.name))[:_CLASSES]
-    return bars({row.name: row.instances for row in shown}, x_label="instances", title="instances per class")
-
-
-def _classes_text(card: Card) -> str:
-    if len(card.classes) <= _CLASSES:
-        return "Instances per class"
-    return f"Instances of the {_CLASSES} largest of {len(card.classes)} classes"
+def _words(statistics: Statistics) -> dict[str, str]:
+    """What each picture shows, with its figures, for who cannot see it."""
+    counts = sorted(((row.instances, row.label) for row in statistics.per_class), key=lambda one: (-one[0], one[1]))
+    words = {"instances-per-class": f"Instances per class, from {counts[0][0]:,} down to {counts[-1][0]:,}"}
+    for one in statistics.attributes:
+        shares = ", ".join(f"{n} ({r}) {p:.1f} %" for n, r, p in zip(one.names, one.ranges, one.percent, strict=True))
+        words[one.attribute] = f"Instances by {one.title}: {shares}"
+    words["coverage-by-length"] = "Percent of instances by coverage and length"
+    return words

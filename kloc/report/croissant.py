@@ -155,12 +155,12 @@ def _responsible(card: Card) -> dict[str, Any]:
 
 
 def _analysis(card: Card) -> list[str]:
-    agreed = card.campaign.agreement if card.campaign else None
-    if agreed is None or agreed.pairwise_f1 is None:
+    agreed = card.statistics.campaign.agreement if card.statistics.campaign else None
+    if agreed is None or agreed.f1 is None:
         return []
-    alpha = "" if agreed.alpha is None else f", Krippendorff's alpha over time {agreed.alpha:g}"
+    alpha = "" if agreed.alpha is None else f", Krippendorff's alpha over time {agreed.alpha:.3f}"
     simulated = ", simulated" if card.simulated else ""
-    return [f"Over {agreed.pairs:,} pairs of answers{simulated}: F1 {agreed.pairwise_f1:g} at tIoU 0.5{alpha}."]
+    return [f"Over {agreed.pairs:,} pairs of answers{simulated}: F1 {agreed.f1:.3f} at tIoU 0.5{alpha}."]
 
 
 def _told(value: str | list[str]) -> str | list[str]:

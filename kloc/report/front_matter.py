@@ -29,7 +29,7 @@ def front_matter(card: Card) -> dict[str, Any]:
     """The fields, as plain data; those of the tables only where there are tables."""
     licence = card.licence.strip()
     known = licence.lower() in LICENCES
-    rounds = card.campaign.rounds if card.campaign else ()
+    rounds = card.statistics.campaign is not None and card.statistics.campaign.rounds
     tags = ["video", "temporal-action-localization", *(["active-learning"] if rounds else []), "kloc"]
     fields: dict[str, Any] = {
         "pretty_name": card.name,

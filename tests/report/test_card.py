@@ -11,28 +11,40 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from kloc.records import Annotation, Dataset, Instance, Video
+from kloc.report.campaign import Agreement, RoundRow
+from kloc.report.campaign import Campaign as Spent
 from kloc.report.card import (
-    Agreement,
     Answer,
     Campaign,
     Card,
     Check,
+    Choice,
     ClassFacts,
     DataFile,
     Guideline,
-    RoundFacts,
-    SplitFacts,
     Spread,
     markdown,
     render_card,
 )
 from kloc.report.croissant import croissant
 from kloc.report.front_matter import front_matter, to_yaml
+from kloc.report.statistics import Statistics, compute
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (huggingface_hub brings it)")
 
+
+def statistics(name: str = "Jumps & runs", labels: tuple[str, str] = ("jump", "run")) -> Statistics:
+    """Of four videos in two splits, two instances in each, of a campaign of one round."""
+    videos = {f"v{i}": Video(f"v{i}", 0.0, 90.0, subset="training" if i < 3 else "validation") for i in range(4)}
+    found = (Instance(1.0, 31.0, labels[0]), Instance(40.0, 45.5, labels[1]))
+    known = {v: Annotation(video.item, found) for v, video in videos.items()}
+    spent = Spent(True, (RoundRow(0, "random", "done", 3, 31.5, 27, 2.7),), (), Agreement(27, 0.71, 0.66, 0.2, 0.3), ())
+    return compute(Dataset(labels, videos, known, name), campaign=spent)
+
+
 CAMPAIGN = Campaign(
-    rounds=(RoundFacts(0, "chance (random)", "top", 9, 31.5, 27, "2.70 USD", ("a note",)),),
+    choices={0: Choice("top", ("a note",))},
     guidelines=(Guideline("Mark jumps", "From the take-off to the landing.", 27, ("jump: redefined",)),),
     workers=4,
     answers=27,
@@ -51,7 +63,6 @@ CAMPAIGN = Campaign(
     pace=33.0,
     hours=0.45,
     hourly="6.00 USD",
-    agreement=Agreement(27, 0.71, 0.8, 0.2, 0.3, 0.66),
     worker_agreement=Spread(4, 0.5, 0.7, 0.9),
     gold_videos=2,
     gold_answers=8,
@@ -60,15 +71,13 @@ CAMPAIGN = Campaign(
     period=("2026-01-05", "2026-02-07"),
 )
 CARD = Card(
-    name="Jumps & runs",
+    statistics(),
     licence="CC-BY-4.0",
     simulated=True,
     description="Two classes.\n\nAnd a second paragraph.",
     classes=(ClassFacts("jump", 7, 12, "From the take-off to the landing."), ClassFacts("run", 2, 3)),
-    splits=(SplitFacts("training", 800, 15, 1.25), SplitFacts("validation", 300, 9, 0.5)),
-    statistics={"instances per video": 1.5},
-    origins={"crowd": 9, "import": 1091},
-    partial=9,
+    origins={"crowd": 3, "import": 1},
+    partial=3,
     campaign=CAMPAIGN,
     checks=(Check("labels", ("2 x reversed",)), Check("splits")),
     datasheet=(Answer("motivation.purpose", "Why?", "To jump.\n\nAnd run."), Answer("uses.done", "What for?")),
@@ -98,7 +107,7 @@ def test_front_matter_holds_what_hugging_face_reads() -> None:
     found = front(render_card(CARD))
     assert found == front_matter(CARD)
     assert found["pretty_name"] == "Jumps & runs"
-    assert (found["license"], found["size_categories"], found["language"]) == ("cc-by-4.0", ["1K<n<10K"], ["en"])
+    assert (found["license"], found["size_categories"], found["language"]) == ("cc-by-4.0", ["n<1K"], ["en"])
     assert found["annotations_creators"] == ["machine-generated", "found"]
     assert "license_name" not in found
     assert found["configs"][0]["data_files"] == [{"split": "train", "path": "data/train.parquet"}]
@@ -119,10 +128,11 @@ def test_the_body_tells_all_of_it() -> None:
     for line in (
         "# Jumps &amp; runs",
         "And a second paragraph.",
-        "| training | train | 800 | 15 | 1.25 |",
+        "| training | train | 3 | 6 | 0.07 |",
         "| jump | 7 | 12 |",
-        "| 0 | chance (random) | top | 9 | 31.5 | 27 | 2.70 USD |",
-        "| Krippendorff's alpha over time | 0.66 |",
+        "| 0 | chance (random) | top | 3 | 31.5 | 27 | 2.70 USD |",
+        "- Round 0: a note.",
+        "| Krippendorff's alpha over time | 0.660 |",
         "- **labels**: 2 x reversed",
         "Checked, nothing found: splits.",
         "![What it shows](pictures/a.png)",
@@ -196,7 +206,7 @@ def every(text: str) -> Card:
     """A card that holds ``text`` wherever text comes from outside."""
     return replace(
         CARD,
-        name=text,
+        statistics=statistics(text, (text, "run")),
         licence=text,
         description=text,
         source=text,
@@ -253,7 +263,9 @@ def test_facts_survive_json() -> None:
 
 
 def test_a_bare_card_has_no_empty_sections() -> None:
-    text = render_card(Card("Bare", "mit", splits=(SplitFacts("training", 1, 1, 0.1),)))
+    alone = replace(statistics(), campaign=None)
+    text = render_card(Card(alone, classes=(ClassFacts("jump", 4, 4),), origins={"import": 4}))
+    assert "how they were made is not known here" in text
     for heading in ("Benchmark", "Citation", "Provenance", "Rounds", "Open questions"):
         assert heading not in text
     assert "configs" not in front(text)

@@ -1,0 +1,46 @@
+"""The example in dataset_cards/demo/, made of what `kloc demo` leaves: ``python -m benchmarks.demo_card [DIR]``.
+
+DIR holds a finished demo (one is made there if not, which takes minutes; default: a temporary folder). Its benchmark is
+run too, so that the card shows one. The facts lie beside the card; a test makes the card of them again.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from kloc.files import write_json
+from kloc.formats import huggingface
+from kloc.formats.common import Extra
+from kloc.pipeline import benchmarking, carding, demo
+from kloc.pipeline.telling import Silent
+from kloc.workspace import Workspace
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "dataset_cards" / "demo"
+FACTS = "facts.json"
+
+
+def make(folder: Path, out: Path = EXAMPLE) -> None:
+    """Write the example from the demo in ``folder``, which is made there or finished first."""
+    demo.demo(
+        folder,
+        n_videos=48,
+        seed=7,
+        tell=lambda command, summary: print(command or summary.stage),
+        show_statistics=lambda statistics: None,
+        reporter=Silent(),
+    )
+    workspace = Workspace.open(folder / demo.ARMS[0])
+    benchmarking.benchmark(workspace, reporter=Silent())
+    huggingface.write(out, carding.published(workspace), Extra())
+    write_json(out / FACTS, carding.write(out, carding.of_workspace(workspace)).to_json())
+    workspace.close()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        make(Path(sys.argv[1]))
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            make(Path(scratch) / "demo")
