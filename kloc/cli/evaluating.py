@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -25,6 +25,7 @@ def evaluate(
             help="Annotations and predictions; one file: predictions for the workspace's annotations; none: its own.",
         ),
     ] = None,
+    format_name: Annotated[str, typer.Option("--format", metavar="NAME", help="The format of the annotations.")] = "",
     preset: Annotated[
         str | None, typer.Option(help="activitynet, thumos or kinetics-localization: how a benchmark evaluates.")
     ] = None,
@@ -62,11 +63,13 @@ def evaluate(
         bins=bins,
     )
     if len(paths) == 2:
-        evaluation = evaluating.evaluate_files(paths[0], paths[1], wanted)
+        form = format_name or "activitynet"
+        evaluation = evaluating.evaluate_files(paths[0], paths[1], wanted, format_name=form)
     else:
+        if format_name:
+            raise UsageError("--format is about a file of annotations; name it before the predictions")
         evaluation = evaluating.evaluate_workspace(Workspace.open(workspace), paths[0] if paths else None, wanted)
-    written = evaluating.write(evaluation, plots=plots, page=html)
-    facts: dict[str, Any] = {"written": written} if written else {}
+    facts = evaluating.write(evaluation, plots=plots, page=html)
     if as_json:
         show(Summary("evaluate", facts, list(evaluation.problems), data=evaluation.to_json()), as_json)
     else:

@@ -15,14 +15,16 @@ from kloc.evaluation.matching import rule
 from kloc.evaluation.presets import Preset, preset
 from kloc.evaluation.recall import AUC_COUNTS, average_recall
 from kloc.evaluation.tables import Duplicates, detection_table, truth_table
-from kloc.files import atomic_write, write_text
-from kloc.formats import activitynet
 from kloc.formats.predictions import PredictionTable, read_table
+from kloc.formats.registry import named
 from kloc.pipeline.evaluation_lines import examples, not_judged
-from kloc.pipeline.publication import current_dataset
+from kloc.pipeline.pictures import write_drawings, write_page
+from kloc.pipeline.publication import current_dataset, simulated_origin
 from kloc.pipeline.training import current_predictions
 from kloc.records import SUBSETS, Dataset
 from kloc.report.evaluation import Evaluation
+from kloc.report.evaluation_page import render_evaluation
+from kloc.report.evaluation_plots import drawings
 from kloc.workspace import Workspace
 
 #: Thresholds at most.
@@ -92,12 +94,12 @@ def thresholds_of(text: str) -> tuple[float, ...]:
     return tuple(sorted(found))
 
 
-def evaluate_files(truth: Path, predictions: Path, wanted: Wanted) -> Evaluation:
-    """Evaluate a file of predictions against one of annotations; annotated videos without any count as missed.
+def evaluate_files(truth: Path, predictions: Path, wanted: Wanted, *, format_name: str = "activitynet") -> Evaluation:
+    """Evaluate a file of predictions against annotations of a format; annotated videos without any count as missed.
 
     Raises FormatError for what cannot be read, UsageError where nothing can be judged.
     """
-    dataset, said = activitynet.read(truth)
+    dataset, said = named(format_name).module.read(truth)
     table, told = read_table(predictions)
     problems = [f"{truth.name}: {line}" for line in said] + [f"{predictions.name}: {line}" for line in told]
     settings = wanted.settings(preset("activitynet"))
@@ -113,7 +115,7 @@ def evaluate_workspace(workspace: Workspace, predictions: Path | None, wanted: W
     """
     own = tuple(sorted(workspace.settings.evaluation.thresholds))
     settings = wanted.settings(replace(preset("activitynet"), name="workspace", thresholds=own, averaged=own))
-    dataset = current_dataset(workspace)
+    dataset = replace(current_dataset(workspace), origin=simulated_origin(workspace).get("origin", ""))
     if predictions is not None:
         table, told = read_table(predictions)
         problems = [f"{predictions.name}: {line}" for line in told]
@@ -194,25 +196,17 @@ def _evaluate(
     )
 
 
-def write(evaluation: Evaluation, *, plots: Path | None, page: Path | None) -> list[str]:
+def write(evaluation: Evaluation, *, plots: Path | None, page: Path | None) -> dict[str, str]:
     """Write the plots (PNG and SVG) into a folder, and the page; equal evaluations give equal bytes.
 
-    Returns what was written.
+    Returns where they are. Raises KlocError where they cannot be written.
     """
-    if plots is None and page is None:
-        return []
-    from kloc.report.evaluation_page import render_evaluation
-    from kloc.report.evaluation_plots import drawings
-    from kloc.report.plots import to_png
-
-    written = []
+    facts: dict[str, str] = {}
     if page is not None:
-        write_text(page, render_evaluation(evaluation))
-        written.append(str(page))
+        write_page(page, render_evaluation(evaluation))
+        facts["page"] = str(page)
     if plots is not None:
-        for name, drawing in drawings(evaluation).items():
-            write_text(plots / f"{name}.svg", drawing)
-            with atomic_write(plots / f"{name}.png") as stream:
-                stream.write(to_png(drawing))
-        written.append(str(plots))
-    return written
+        drawn = drawings(evaluation)
+        write_drawings(plots, drawn)
+        facts["pictures"] = f"{plots}: {', '.join(drawn)} as PNG and SVG"
+    return facts

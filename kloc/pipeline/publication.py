@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kloc.errors import KlocError, UsageError
-from kloc.files import atomic_write, write_json, write_text
+from kloc.errors import UsageError
+from kloc.files import write_json
 from kloc.formats import activitynet, segments_txt
 from kloc.formats.common import Reading
 from kloc.formats.registry import named
 from kloc.pipeline import quality, spending
 from kloc.pipeline.common import SIMULATED, stage
+from kloc.pipeline.pictures import write_drawings, write_page
 from kloc.pipeline.telling import Summary
 from kloc.records import Dataset
-from kloc.report.plots import to_png
 from kloc.report.statistics import Statistics, compute
 from kloc.report.statistics_page import panels, render_statistics
 from kloc.store import meta, revisions, videos
@@ -59,20 +59,13 @@ def stats(
 def _write(statistics: Statistics, pages: Sequence[Path], plots: Path | None) -> dict[str, str]:
     """Write the page and the pictures; where they are."""
     facts: dict[str, str] = {}
-    target = plots
-    try:
-        for target in pages:
-            write_text(target, render_statistics(statistics))
-            facts["page"] = str(target)
-        if plots is not None:
-            target, drawings = plots, panels(statistics)
-            for name, drawing in drawings.items():
-                write_text(plots / f"{name}.svg", drawing)
-                with atomic_write(plots / f"{name}.png") as stream:
-                    stream.write(to_png(drawing))
-            facts["pictures"] = f"{plots}: {', '.join(drawings)} as PNG and SVG"
-    except OSError as error:
-        raise KlocError(f"{target}: cannot be written: {error.strerror}") from None
+    for path in pages:
+        write_page(path, render_statistics(statistics))
+        facts["page"] = str(path)
+    if plots is not None:
+        drawings = panels(statistics)
+        write_drawings(plots, drawings)
+        facts["pictures"] = f"{plots}: {', '.join(drawings)} as PNG and SVG"
     return facts
 
 
