@@ -15,6 +15,8 @@ import kloc.evaluation.detection
 from kloc.errors import FormatError, UsageError
 from kloc.evaluation import matching
 from kloc.evaluation.detection import THUMOS_THRESHOLDS, mean_average_precision
+from kloc.evaluation.tables import detection_table, truth_table
+from kloc.formats.predictions import PredictionTable
 from kloc.records import Annotation, Dataset, Detection, Instance, Item, Video
 
 CLASSES = ("a", "b", "c")
@@ -168,6 +170,51 @@ def test_outside_the_annotated_stretch_nothing_is_judged():
     complete = dataset({"v": whole("v", annotation.instances)})
     beyond = {"v": [Detection(160.0, 170.0, "a", 0.9), Detection(25.0, 35.0, "a", 0.5)]}
     assert mean_average_precision(complete, beyond).average == 0.5
+
+
+def test_what_is_left_out_or_missing_is_named():
+    truth = dataset({v: whole(v, [Instance(0.0, 10.0, c)]) for v, c in (("v", "a"), ("w", "b"), ("x", "b"))})
+    detections = {
+        "v": [Detection(0.0, 10.0, "a", 0.5), Detection(0.0, 10.0, "zebra", 0.5), Detection(0.0, 10.0, "yak", 0.5)],
+        "x": [],
+        **{name: [Detection(0.0, 1.0, "zebra", 1.0)] * 1000 for name in ("there", "here", "anywhere", "else")},
+    }
+    result = mean_average_precision(truth, detections)
+    assert result.ignored.classes == ("yak", "zebra")
+    assert result.ignored.videos == ("anywhere", "else", "here", "there")
+    assert result.remarks() == [
+        "no detection at all for 2 videos and 1 classes with instances",
+        "ignored detections: 2 of unknown classes (yak, zebra), "
+        "4,000 in videos without annotation (anywhere, else, here, ...)",
+    ]
+    assert result.to_json() == mean_average_precision(truth, PredictionTable.of(detections)).to_json()
+    assert result.to_json()["videos_without_detections"] == 2
+    perfect = {v: [Detection(i.start, i.end, i.label, 1.0) for i in a.instances] for v, a in truth.annotations.items()}
+    assert mean_average_precision(truth, perfect).remarks() == []
+
+
+def test_predictions_without_any_truth_and_truth_without_any_prediction():
+    detections = {"v": [Detection(0.0, 10.0, "a", 0.5)]}
+    with pytest.warns(RuntimeWarning, match="no instance to judge"):
+        nowhere = mean_average_precision(dataset({}), detections)
+    assert (nowhere.ignored.unannotated_video, math.isnan(nowhere.average)) == (1, True)
+    silent = mean_average_precision(dataset({"v": whole("v", [Instance(0.0, 10.0, "a")])}), {})
+    assert (silent.average, silent.n_silent) == (0.0, 1)
+    assert "no detection at all for 1 videos and 1 classes with instances" in str(silent)
+
+
+def test_many_classes_and_equal_scores_are_ranked_as_promised():
+    rng = np.random.default_rng(0)
+    names = tuple(f"c{i:03d}" for i in range(300))
+    truth = dataset({f"v{i}": whole(f"v{i}", [Instance(0.0, 10.0, "c007")]) for i in range(5)}, names)
+    n = 4000
+    label, video = rng.integers(0, 300, n), rng.integers(0, 5, n)
+    start, score = rng.integers(0, 3, n).astype(float), rng.integers(0, 4, n) / 4
+    found = PredictionTable(tuple(truth.annotations), names, video, label, start, start + rng.integers(1, 3, n), score)
+    table, _ = detection_table(truth_table(truth), found)
+    keys = list(zip(table.label, -table.score, table.video, table.start, table.end, strict=True))
+    assert len(keys) == n
+    assert keys == sorted(keys)
 
 
 def test_near_duplicates_by_either_convention():
