@@ -17,7 +17,7 @@ from kloc.pipeline.telling import Summary
 from kloc.records import Dataset
 from kloc.report.statistics import Statistics, compute
 from kloc.report.statistics_page import panels, render_statistics
-from kloc.store import meta, revisions, videos
+from kloc.store import artefacts, meta, revisions, videos
 from kloc.workspace import Workspace
 
 
@@ -45,9 +45,13 @@ def stats(
         raise UsageError("there are no videos yet; add some with `kloc add`")
     with workspace.store.transaction() as session:
         files = {row.id: row.sha256 for row in videos.rows(session, "ok") if row.sha256}
+        split = artefacts.get(session, "split", "current")
+    # What the split found to belong together: groups of a CSV, near-duplicates.
+    found = {} if split is None else {v: g["videos"][0] for g in split.info.get("groups", ()) for v in g["videos"]}
+    ties = {"same file": files, "same group of the last split": found}
     figures = quality.figures(workspace)
     campaign = spending.campaign(workspace, figures)
-    statistics = compute(dataset, bins, groups={"same file": files}, campaign=campaign)
+    statistics = compute(dataset, bins, ties=ties, campaign=campaign)
     path = workspace.reports / "statistics.json"
     data = statistics.to_json() | simulated_origin(workspace) | ({} if figures is None else {"crowd": figures})
     write_json(path, data)

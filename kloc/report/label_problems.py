@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import floor
 
 from kloc.records import Dataset, Instance, Video
+from kloc.report.groups import join, same_channel, same_source
 from kloc.report.splits import leaks
 
 SHORT = 0.5  # seconds; shorter instances are suspicious
@@ -102,33 +103,24 @@ def _is_near(one: Instance, places: dict[tuple[str, int, int], list[Instance]]) 
 # -- leakage -----------------------------------------------------------------------------------------------------
 
 
-def leakage(videos: Iterable[Video], groups: Mapping[str, Mapping[str, str]]) -> tuple[LabelProblem, ...]:
-    """What lies in more than one subset: the same address, the same id in another spelling, and each of ``groups``.
+def leakage(videos: Iterable[Video], ties: Mapping[str, Mapping[str, str]]) -> tuple[LabelProblem, ...]:
+    """What lies in more than one subset: a source, an uploader's channel, an id in another spelling, and ``ties``.
 
-    groups: what is shared ("same file") -> group of each video that has one. Empty where there is one subset only.
+    ties: what is shared ("same file") -> its key for each video that has one. Empty where there is one subset only.
     """
     known = {video.id: video for video in videos}
     subsets = {video_id: video.subset for video_id, video in known.items()}
     if len(set(subsets.values())) < 2:
         return ()
+    urls = {video_id: video.url for video_id, video in known.items()}
     shared: dict[str, Mapping[str, str]] = {
-        "same address (url)": {v: place(video.url) for v, video in known.items() if video.url},
+        "same source": same_source(urls),
+        "same channel": same_channel(urls),
         "same id in another spelling": {v: spelling(v) for v in known},
-        **groups,
+        **ties,
     }
-    found = [(kind, leaks(subsets, grouping)) for kind, grouping in shared.items()]
-    return tuple(_problem(f"{kind} in two subsets", sentences) for kind, sentences in found if sentences)
-
-
-def place(url: str) -> str:
-    """An address without what does not tell videos apart: scheme, ``www.``, a slash at its end; YouTube's three alike.
-
-    >>> place("https://www.youtube.com/watch?v=abc&t=3") == place("http://youtu.be/abc")
-    True
-    """
-    bare = re.sub(r"^(https?:)?(//)?(www\.|m\.)?", "", url.strip()).split("#")[0].rstrip("/")
-    tube = re.match(r"(?:youtube(?:-nocookie)?\.com/(?:watch\?(?:.*&)?v=|embed/|v/|shorts/)|youtu\.be/)([\w-]+)", bare)
-    return f"youtube {tube.group(1)}" if tube else bare
+    found = [(kind, leaks(subsets, join({kind: keys}))) for kind, keys in shared.items()]
+    return tuple(_problem(f"{kind} in more than one subset", told) for kind, told in found if told)
 
 
 def spelling(video_id: str) -> str:

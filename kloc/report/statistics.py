@@ -173,15 +173,15 @@ def compute(
     dataset: Dataset,
     bins: str = "paper",
     *,
-    groups: Mapping[str, Mapping[str, str]] | None = None,
+    ties: Mapping[str, Mapping[str, str]] | None = None,
     reading: Sequence[str] = (),
     campaign: Campaign | None = None,
 ) -> Statistics:
     """Statistics of all annotated videos of ``dataset``.
 
     Which instances count, `kloc.attributes.counting` says (DETAD's binning drops those longer than their video); a
-    video of duration 0 is one whose duration is not known. groups: what videos must not share across subsets
-    ("same file") -> group of each video. reading: what the reader of the file had to say. campaign: what stands behind.
+    video of duration 0 is one whose duration is not known. ties: what videos must not share across subsets
+    ("same file") -> its key for each video. reading: what its reader had to say. campaign: the one behind it.
     Raises UsageError for unknown ``bins``.
     """
     if bins not in BINNINGS:
@@ -222,7 +222,7 @@ def compute(
         videos_by_instances=_histogram(_VIDEOS, _VIDEOS.index(counts)),
         per_video=per_video,
         problems=label_problems(dataset),
-        leakage=leakage(dataset.videos.values(), groups or {}),
+        leakage=leakage(dataset.videos.values(), ties or {}),
         reading=tuple(reading),
         campaign=campaign,
     )

@@ -195,16 +195,16 @@ def test_leaks_between_subsets_are_found_and_only_between_them() -> None:
         video("v_Ab-1", "training", "https://www.youtube.com/watch?v=xyz"),
         video("ab_1.mp4", "testing", "other.org/1"),
         video("c", "validation", "http://youtu.be/xyz"),
-        video("d", "training", "example.org/films/"),
+        video("d", "training", "https://example.org/films"),
         video("D", "training", "https://example.org/films"),
     ]
     found = {p.kind: p for p in leakage(videos, {"same file": {"c": "hash", "d": "hash", "D": "hash"}})}
     assert {kind: p.count for kind, p in found.items()} == {
-        "same address (url) in two subsets": 1,
-        "same id in another spelling in two subsets": 1,
-        "same file in two subsets": 1,
+        "same source in more than one subset": 1,
+        "same id in another spelling in more than one subset": 1,
+        "same file in more than one subset": 1,
     }
-    assert "v_Ab-1" in found["same id in another spelling in two subsets"].examples[0]
+    assert "v_Ab-1" in found["same id in another spelling in more than one subset"].examples[0]
     assert leakage([v for v in videos if v.subset == "training"], {}) == ()
 
 
