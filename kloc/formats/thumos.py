@@ -1,8 +1,8 @@
 """THUMOS'14 text files: a folder with one ``CLASS_SUBSET.txt`` for each class and subset, rows ``video start end``.
 
 ``Ambiguous_SUBSET.txt`` holds stretches of which nobody could say, ``detclasslist.txt`` the classes in their order
-(``number name``, without Ambiguous). A class whose name is no plain file name has a slug with a hash in its place
-there; its name stands in the list.
+(``number name``, without Ambiguous). In the names of files ``_`` stands for what is no letter or digit; the class
+list has the whole name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ LOST: frozenset[Aspect] = frozenset(
     ["start", "end", "url", "labels", "confidence", "exhaustive", "stretch", "empty", "unannotated", "origin"]
 )
 _CLASSES = "detclasslist.txt"
-_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _FILE = re.compile(r"(.+)_(train|training|val|validation|test|testing)", re.IGNORECASE)
 _AMBIGUOUS = "ambiguous"
 
@@ -85,10 +84,9 @@ def _file_names(classes: Iterable[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     taken: set[str] = set()
     for label in classes:
-        name = label
-        if not _PLAIN.fullmatch(label) or label.lower() in taken:
-            slug = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-")[:60] or "class"
-            name = f"{slug}-{hashlib.sha256(label.encode()).hexdigest()[:10]}"
+        name = re.sub(r"[^A-Za-z0-9_-]+", "_", label)
+        if not name.strip("_") or len(name) > 80 or name.lower() in taken:
+            name = f"{name[:60]}-{hashlib.sha256(label.encode()).hexdigest()[:10]}"
         taken.add(name.lower())
         names[label] = name
     return names

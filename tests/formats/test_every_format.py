@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kloc.errors import FormatError
 from kloc.formats.common import Extra, Media, rebased
+from kloc.formats.guessing import guess, load
 from kloc.formats.losses import forget, sentences
 from kloc.formats.registry import FORMATS, Format
 from kloc.records import Annotation, Dataset, Instance, Item, Video
@@ -168,6 +169,8 @@ def test_a_plain_dataset_loses_what_the_format_is_said_to_lose(format: Format, t
     assert _held(again) == forget(dataset, format.module.LOST)
     assert bool(format.loss) == bool(said) == (_held(again) != dataset)
     assert path.is_dir() == (format.kind == "folder")
+    assert guess(path).name == {"hacs": "activitynet"}.get(format.name, format.name)
+    assert load(path).dataset == replace(again, name=path.stem)
 
 
 def test_simulated_answers_are_said_or_their_loss_is(format: Format, tmp_path: Path) -> None:
