@@ -38,17 +38,20 @@ def stats(
     as_json: JsonOption = False,
 ) -> None:
     """Statistics of the workspace or of a file."""
-    from kloc.pipeline import publication
     from kloc.report.terminal import render_terminal
-    from kloc.workspace import Workspace
 
     if source is not None:
-        statistics, summary = publication.file_stats(
+        from kloc.pipeline.file_statistics import file_stats
+
+        statistics, summary = file_stats(
             source, format_name=format_name, classes=classes, bins=bins, html=html, plots=plots
         )
     else:
         if format_name or classes:
             raise UsageError("--format and --classes are about a file; name one, e.g. `kloc stats annotations.json`")
+        from kloc.pipeline import publication
+        from kloc.workspace import Workspace
+
         statistics, summary = publication.stats(Workspace.open(workspace), bins=bins, html=html, plots=plots)
     if not as_json:
         render_terminal(statistics, console, everything=everything)

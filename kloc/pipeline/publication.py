@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from kloc.errors import UsageError
 from kloc.files import write_json
-from kloc.formats import activitynet, segments_txt
-from kloc.formats.common import Reading
-from kloc.formats.registry import named
 from kloc.pipeline import quality, spending
 from kloc.pipeline.common import SIMULATED, stage
-from kloc.pipeline.pictures import write_drawings, write_page
+from kloc.pipeline.file_statistics import write_out
 from kloc.pipeline.telling import Summary
 from kloc.records import Dataset
 from kloc.report.statistics import Statistics, compute
-from kloc.report.statistics_page import panels, render_statistics
 from kloc.store import artefacts, meta, revisions, videos
 from kloc.workspace import Workspace
 
@@ -56,55 +51,11 @@ def stats(
     data = statistics.to_json() | simulated_origin(workspace) | ({} if figures is None else {"crowd": figures})
     write_json(path, data)
     facts = quality.lines(figures) | {"written": str(path)}
-    facts |= _write(statistics, [workspace.reports / "statistics.html", *([html] if html else [])], plots)
+    facts |= write_out(statistics, [workspace.reports / "statistics.html", *([html] if html else [])], plots)
     return statistics, Summary("stats", facts, hint="kloc split" if dataset.annotations else "kloc select", data=data)
-
-
-def _write(statistics: Statistics, pages: Sequence[Path], plots: Path | None) -> dict[str, str]:
-    """Write the page and the pictures; where they are."""
-    facts: dict[str, str] = {}
-    for path in pages:
-        write_page(path, render_statistics(statistics))
-        facts["page"] = str(path)
-    if plots is not None:
-        drawings = panels(statistics)
-        write_drawings(plots, drawings)
-        facts["pictures"] = f"{plots}: {', '.join(drawings)} as PNG and SVG"
-    return facts
 
 
 def simulated_origin(workspace: Workspace) -> dict[str, str]:
     """Where answers come from, for what is published, unless they come from people."""
     with workspace.store.transaction() as session:
         return {} if meta.get(session, SIMULATED) is None else {"origin": "simulated workers"}
-
-
-def file_stats(
-    path: Path,
-    *,
-    format_name: str = "",
-    classes: Path | None = None,
-    bins: str = "paper",
-    html: Path | None = None,
-    plots: Path | None = None,
-) -> tuple[Statistics, Summary]:
-    """Statistics of a file or folder: of the named format, else an ActivityNet-style JSON or a list of segments.
-
-    classes: names of classes that a list of segments gives as numbers. html, plots: as in `stats`.
-    """
-    dataset, problems = _read(path, format_name, classes)
-    statistics = compute(dataset, bins, reading=problems)
-    return statistics, Summary(
-        "stats", _write(statistics, [html] if html else [], plots), problems, data=statistics.to_json()
-    )
-
-
-def _read(path: Path, format_name: str, classes: Path | None) -> Reading:
-    if not format_name and segments_txt.fits(path):
-        return segments_txt.read(path, classes=classes)
-    if classes is not None:
-        raise UsageError("--classes names the classes of a list of segments (.txt); other formats name their own")
-    if format_name in ("", "activitynet"):
-        found = activitynet.read_with_ends(path, taken="coverage is left out", clean=False)
-        return Reading(found.dataset, found.problems)
-    return named(format_name).module.read(path)

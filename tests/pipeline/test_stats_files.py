@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from kloc.cli import app
 from kloc.errors import KlocError
-from kloc.pipeline import publication
+from kloc.pipeline.file_statistics import file_stats
 
 ROWS = [{"label": "run", "segment": [1, 3]}, {"label": "jump", "segment": [4, 8.5]}]
 
@@ -81,7 +81,7 @@ WILD: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", WILD)
 def test_annotations_as_they_are_found_in_the_wild(tmp_path: Path, name: str) -> None:
-    statistics, _ = publication.file_stats(_file(tmp_path, WILD[name]))
+    statistics, _ = file_stats(_file(tmp_path, WILD[name]))
     assert statistics.instances == 2
     assert [row.label for row in statistics.per_class] == ["jump", "run"]
     assert [(row.subset, row.instances) for row in statistics.subsets] == [("training", 2)]
@@ -92,9 +92,7 @@ def test_annotations_as_they_are_found_in_the_wild(tmp_path: Path, name: str) ->
 
 def test_a_name_beside_a_number_is_the_class(tmp_path: Path) -> None:
     rows = [{"label": 3, "segment": [0, 1]}, {"label": 3, "label_name": "run", "segment": [1, 2]}]
-    statistics, told = publication.file_stats(
-        _file(tmp_path, {"database": {"v": {"duration": 9, "annotations": rows}}})
-    )
+    statistics, told = file_stats(_file(tmp_path, {"database": {"v": {"duration": 9, "annotations": rows}}}))
     assert {row.label: row.instances for row in statistics.per_class} == {"run": 1}
     assert any("annotation that cannot be read, left out" in line for line in told.problems)
 
@@ -123,7 +121,7 @@ HOSTILE = {
 def test_bad_rows_are_counted_and_the_rest_is_used(tmp_path: Path) -> None:
     text = json.dumps({"database": {"v": HOSTILE, "no object": 7, "odd": {"subset": "nonsense", "duration": 3}}})
     twice = text[:-2] + ', "v": ' + json.dumps({"duration": -1, "subset": "VAL", "annotations": ROWS}) + "}}"
-    statistics, told = publication.file_stats(_file(tmp_path, text))
+    statistics, told = file_stats(_file(tmp_path, text))
     assert statistics.instances == 2
     assert {p.kind: p.count for p in statistics.problems} == {
         "ends before or where it starts (left out)": 1,
@@ -131,7 +129,7 @@ def test_bad_rows_are_counted_and_the_rest_is_used(tmp_path: Path) -> None:
         "reaches beyond its video (cut)": 1,
     }
     assert sum(int(line.split(" x ")[0]) for line in told.problems) == 9 + 2
-    repeated, told = publication.file_stats(_file(tmp_path, twice))
+    repeated, told = file_stats(_file(tmp_path, twice))
     assert repeated.instances == 2
     assert any("given twice" in line for line in told.problems)
     assert any("duration of 0 or less" in line for line in told.problems)
@@ -187,13 +185,13 @@ def test_a_list_of_segments_names_its_classes_by_number(tmp_path: Path) -> None:
         tmp_path, "a\t1\t9\t0\nb\t0\t30.5\t1\nb\t40\t2\t1\n\nc\t0\tx\t1\nd\t1\t2\t9\n", "some-val-segments.txt"
     )
     names = _file(tmp_path, "high jump\nrun\n", "classes.txt")
-    statistics, told = publication.file_stats(listed, classes=names)
+    statistics, told = file_stats(listed, classes=names)
     assert {row.label: row.instances for row in statistics.per_class} == {"high jump": 1, "run": 1}
     assert [row.subset for row in statistics.subsets] == ["validation"]
     assert [h.attribute for h in statistics.attributes] == ["length", "instances"]
     assert next(p.kind for p in statistics.problems) == "ends before or where it starts (left out)"
     assert any(line.startswith("2 x row that cannot be read") for line in told.problems)
-    bare, _ = publication.file_stats(listed)
+    bare, _ = file_stats(listed)
     assert [row.label for row in bare.per_class] == ["0", "1", "9"]
 
 
