@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast, get_args
@@ -17,7 +18,7 @@ from kloc.evaluation.recall import AUC_COUNTS, average_recall
 from kloc.evaluation.tables import Duplicates, detection_table, truth_table
 from kloc.formats.predictions import PredictionTable, read_table
 from kloc.formats.registry import named
-from kloc.pipeline.evaluation_lines import examples, not_judged
+from kloc.pipeline.evaluation_lines import examples, not_judged, several
 from kloc.pipeline.pictures import write_drawings, write_page
 from kloc.pipeline.publication import current_dataset, simulated_origin
 from kloc.pipeline.training import current_predictions
@@ -30,7 +31,7 @@ from kloc.workspace import Workspace
 #: Thresholds at most.
 _MOST = 64
 ALL = "all"
-#: Where a workspace is evaluated unless it is told otherwise; first come, first served where both are as large.
+#: Where a workspace is evaluated unless it is told otherwise.
 _HELD_OUT = ("validation", "testing")
 
 
@@ -85,10 +86,12 @@ def thresholds_of(text: str) -> tuple[float, ...]:
     for part in text.split(","):
         try:
             first, last, step = (float(x) for x in (part.split(":") if ":" in part else (part, part, 1.0)))
-            count = int((last - first) / step + 1e-6) + 1
-        except (ValueError, ZeroDivisionError, OverflowError):
-            raise UsageError(f"--tiou {text}: write numbers as 0.3,0.5,0.7 or first:last:step as .5:.95:.05") from None
-        found |= {round(first + n * step, 9) for n in range(min(count, _MOST + 1))}
+        except ValueError:
+            first, last, step = math.nan, math.nan, math.nan
+        if not (first <= last < math.inf and step > 0):
+            raise UsageError(f"--tiou {text}: write numbers as 0.3,0.5,0.7 or first:last:step as .5:.95:.05")
+        count = min(int((last - first) / step + 1e-6), _MOST) + 1
+        found |= {round(first + n * step, 9) for n in range(count)}
     if not 0 < len(found) <= _MOST or not all(0 < value <= 1 for value in found):
         raise UsageError(f"--tiou {text}: give 1 to {_MOST} thresholds above 0 and at most 1")
     return tuple(sorted(found))
@@ -103,7 +106,7 @@ def evaluate_files(truth: Path, predictions: Path, wanted: Wanted, *, format_nam
     table, told = read_table(predictions)
     problems = [f"{truth.name}: {line}" for line in said] + [f"{predictions.name}: {line}" for line in told]
     settings = wanted.settings(preset("activitynet"))
-    subset = wanted.subset or _fullest(dataset, table, settings.subset if wanted.preset else None, SUBSETS)
+    subset = wanted.subset or _fullest(dataset, table.videos, settings.subset if wanted.preset else None, SUBSETS)
     return _evaluate(dataset, table, settings, subset, wanted.bins, (truth.name, predictions.name), problems)
 
 
@@ -116,40 +119,42 @@ def evaluate_workspace(workspace: Workspace, predictions: Path | None, wanted: W
     own = tuple(sorted(workspace.settings.evaluation.thresholds))
     settings = wanted.settings(replace(preset("activitynet"), name="workspace", thresholds=own, averaged=own))
     dataset = replace(current_dataset(workspace), origin=simulated_origin(workspace).get("origin", ""))
+    first = settings.subset if wanted.preset else None
     if predictions is not None:
         table, told = read_table(predictions)
+        subset = wanted.subset or _fullest(dataset, table.videos, first, _HELD_OUT)
         problems = [f"{predictions.name}: {line}" for line in told]
-    else:
-        reader = current_predictions(workspace)
-        if reader is None:
-            raise UsageError("there are no predictions yet; run `kloc predict`, or name a file of predictions")
-        known = [v for v in sorted(dataset.annotations) if v in reader]
-        table = PredictionTable.of(reader.detections(known))
-        problems = []
-    subset = wanted.subset or _fullest(dataset, table, settings.subset if wanted.preset else None, _HELD_OUT)
-    if predictions is None:
-        waiting = sorted(v for v in _of(dataset, subset).annotations if v not in table.videos)
-        if waiting:
-            problems.append(
-                f"{len(waiting):,} annotated videos have no predictions yet, not judged; run `kloc predict` "
-                f"({examples(waiting)})"
-            )
-        dataset = replace(dataset, annotations={v: dataset.annotations[v] for v in table.videos})
-        if subset == "training":
-            problems.append("the model may have learned from the training videos that it is judged on here")
-    name = "the newest predictions" if predictions is None else predictions.name
-    return _evaluate(dataset, table, settings, subset, wanted.bins, (dataset.name, name), problems)
+        return _evaluate(dataset, table, settings, subset, wanted.bins, (dataset.name, predictions.name), problems)
+    reader = current_predictions(workspace)
+    if reader is None:
+        raise UsageError("there are no predictions yet; run `kloc predict`, or name a file of predictions")
+    subset = wanted.subset or _fullest(dataset, [v for v in dataset.videos if v in reader], first, _HELD_OUT)
+    annotations = _of(dataset, subset).annotations
+    known = {v: annotations[v] for v in sorted(annotations) if v in reader}
+    waiting = sorted(annotations.keys() - known.keys())
+    problems = []
+    if waiting:
+        problems.append(
+            f"{several(len(waiting), 'annotated video')} without predictions, not judged; run `kloc predict` "
+            f"({examples(waiting)})"
+        )
+    if any(dataset.videos[v].subset == "training" for v in known):
+        problems.append("the model may have learned from the training videos that it is judged on here")
+    table = PredictionTable.of(reader.detections(list(known)))
+    dataset = replace(dataset, annotations=known)
+    return _evaluate(dataset, table, settings, subset, wanted.bins, (dataset.name, "the newest predictions"), problems)
 
 
-def _fullest(dataset: Dataset, table: PredictionTable, first: str | None, among: Sequence[str]) -> str:
-    """The subset with the most videos both annotated and predicted for; ``first`` wherever it has any."""
-    counts = dict.fromkeys(among, 0)
-    for video_id in table.videos:
+def _fullest(dataset: Dataset, predicted: Iterable[str], first: str | None, among: Sequence[str]) -> str:
+    """The subset with the most videos both annotated and predicted for; ``first`` wherever it has any.
+
+    Of equals the held-out one comes first.
+    """
+    counts = dict.fromkeys(sorted(among, key=lambda s: s not in _HELD_OUT), 0)
+    for video_id in predicted:
         if video_id in dataset.annotations and dataset.videos[video_id].subset in counts:
             counts[dataset.videos[video_id].subset] += 1
-    # Of equals held-out videos come first.
-    order = sorted(counts, key=lambda s: (-counts[s], s not in _HELD_OUT, _HELD_OUT.index(s) if s in _HELD_OUT else 0))
-    return first if first and counts.get(first) else order[0]
+    return first if first and counts.get(first) else max(counts, key=lambda s: counts[s])
 
 
 def _of(dataset: Dataset, subset: str) -> Dataset:
@@ -202,11 +207,11 @@ def write(evaluation: Evaluation, *, plots: Path | None, page: Path | None) -> d
     Returns where they are. Raises KlocError where they cannot be written.
     """
     facts: dict[str, str] = {}
+    drawn = drawings(evaluation) if plots or page else {}
     if page is not None:
-        write_page(page, render_evaluation(evaluation))
+        write_page(page, render_evaluation(evaluation, drawn))
         facts["page"] = str(page)
     if plots is not None:
-        drawn = drawings(evaluation)
         write_drawings(plots, drawn)
         facts["pictures"] = f"{plots}: {', '.join(drawn)} as PNG and SVG"
     return facts

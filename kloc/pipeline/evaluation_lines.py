@@ -42,7 +42,7 @@ def _videos(everything: Dataset, truth: TruthTable, table: PredictionTable) -> l
             reason = "that nobody annotated"
         why.setdefault(reason, {})[video_id] = count
     lines = [
-        f"{_several(sum(videos.values()), 'detection')} in {_several(len(videos), 'video')} {reason}, left out "
+        f"{several(sum(videos.values()), 'detection')} in {several(len(videos), 'video')} {reason}, left out "
         f"({examples(list(videos))})"
         for reason, videos in why.items()
     ]
@@ -50,7 +50,7 @@ def _videos(everything: Dataset, truth: TruthTable, table: PredictionTable) -> l
     if silent:
         missed = int(np.isin(truth.video, [judged[name] for name in silent]).sum())
         lines.append(
-            f"{_several(len(silent), 'annotated video')} without any detection: {_several(missed, 'instance')} missed "
+            f"{several(len(silent), 'annotated video')} without any detection: {several(missed, 'instance')} missed "
             f"there ({examples(silent)})"
         )
     return lines
@@ -66,7 +66,7 @@ def _classes(truth: TruthTable, table: PredictionTable) -> list[str]:
         },
     }
     lines = [
-        f"{_several(sum(found.values()), 'detection')} {words.format(_several(len(found), 'class', 'classes'))} "
+        f"{several(sum(found.values()), 'detection')} {words.format(several(len(found), 'class', 'classes'))} "
         f"({examples(found)})"
         for words, found in said.items()
         if found
@@ -74,7 +74,7 @@ def _classes(truth: TruthTable, table: PredictionTable) -> list[str]:
     silent = {name: n for name, n in instances.items() if n and not counts.get(name)}
     if silent:
         lines.append(
-            f"{_several(len(silent), 'class', 'classes')} with instances and without any detection, average precision "
+            f"{several(len(silent), 'class', 'classes')} with instances and without any detection, average precision "
             f"0 ({examples(silent)})"
         )
     return lines
@@ -83,17 +83,17 @@ def _classes(truth: TruthTable, table: PredictionTable) -> list[str]:
 def _rest(dataset: Dataset, truth: TruthTable, table: PredictionTable, ignored: Ignored) -> list[str]:
     lines = []
     if ignored.not_asked:
-        lines.append(f"{_several(ignored.not_asked, 'detection')} of classes nobody was asked about there, left out")
+        lines.append(f"{several(ignored.not_asked, 'detection')} of classes nobody was asked about there, left out")
     if ignored.outside:
-        lines.append(f"{_several(ignored.outside, 'detection')} outside the stretch that was annotated, left out")
+        lines.append(f"{several(ignored.outside, 'detection')} outside the stretch that was annotated, left out")
     if ignored.ambiguous:
-        lines.append(f"{_several(ignored.ambiguous, 'detection')} on ambiguous instances, left out")
+        lines.append(f"{several(ignored.ambiguous, 'detection')} on ambiguous instances, left out")
     if len(truth.ambiguous):
-        lines.append(f"{_several(len(truth.ambiguous), 'ambiguous instance')} in the truth, which nothing need find")
+        lines.append(f"{several(len(truth.ambiguous), 'ambiguous instance')} in the truth, which nothing need find")
     twins = sum(len(a.instances) for a in dataset.annotations.values()) - len(truth.label) - len(truth.ambiguous)
     if twins:
         lines.append(
-            f"{_several(twins, 'instance')} left out: near-duplicates, or of classes nobody was asked about there"
+            f"{several(twins, 'instance')} left out: near-duplicates, or of classes nobody was asked about there"
         )
     timed = [dataset.videos[v] if v in dataset.videos and dataset.is_timed(v) else None for v in table.videos]
     spans = [(-np.inf, np.inf) if video is None else (video.start, video.end) for video in timed]
@@ -102,11 +102,12 @@ def _rest(dataset: Dataset, truth: TruthTable, table: PredictionTable, ignored: 
     if beyond.any():
         names = [table.videos[v] for v in np.unique(table.video[beyond]).tolist()]
         lines.append(
-            f"{_several(int(beyond.sum()), 'detection')} beyond the start or end that the truth has of its video, "
+            f"{several(int(beyond.sum()), 'detection')} beyond the start or end that the truth has of its video, "
             f"judged as they are ({examples(names)})"
         )
     return lines
 
 
-def _several(count: int, one: str, many: str = "") -> str:
+def several(count: int, one: str, many: str = "") -> str:
+    """A number of things, with the right word."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

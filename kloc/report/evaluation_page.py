@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -19,9 +20,8 @@ from kloc.report.evaluation import (
     recall_pairs,
     title,
 )
-from kloc.report.evaluation_plots import drawings
 from kloc.report.html import Cell, Headline, Table, render_page
-from kloc.report.plots import for_page
+from kloc.report.plots import Drawing, for_page
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class _Page:
     provenance: dict[str, str]
 
 
-def render_evaluation(evaluation: Evaluation) -> str:
-    """The page as one HTML text. Equal evaluations give equal bytes."""
+def render_evaluation(evaluation: Evaluation, drawn: Mapping[str, Drawing]) -> str:
+    """The page as one HTML text, with the ``drawings`` of the same evaluation. Equal evaluations give equal bytes."""
     told = facts(evaluation)
     known = [row for row in bin_rows(evaluation) if any(r.instances for r in row[2])]
     page = _Page(
@@ -51,7 +51,7 @@ def render_evaluation(evaluation: Evaluation) -> str:
     return render_page(
         "evaluation.html.j2",
         data=page,
-        plots={name: Markup(for_page(svg)) for name, svg in drawings(evaluation).items()},  # our own drawings
+        plots={name: Markup(for_page(svg)) for name, svg in drawn.items()},  # our own drawings
         precision=_precision(evaluation),
         recall=Table(
             ("detections per video", "average recall, %"),
