@@ -188,7 +188,9 @@ def _tuples(value: Any) -> Any:
 
 
 def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.1f}"
+    if math.isnan(value):
+        return "-"
+    return "100" if value >= 0.9995 else f"{100 * value:.1f}"  # four characters, so that nine columns fit a terminal
 
 
 def _reach(row: BenchmarkRow) -> str:
