@@ -14,11 +14,13 @@ from kloc.crowd.agreement import Agreement, agreement, match
 from kloc.crowd.consolidate import from_stored
 from kloc.errors import KlocError
 from kloc.files import write_text
+from kloc.pipeline import benchmarking
 from kloc.pipeline.common import SIMULATED, stage
 from kloc.pipeline.publication import current_dataset
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.pipeline.training import current_predictions
 from kloc.records import Annotation, Dataset, Instance
+from kloc.report.benchmark import PAPER_NOTE
 from kloc.report.html import Bar, Headline, ReportData, Table, Thumbnail, Timeline, Track, render_report
 from kloc.report.plots import Curve, CurvePoint
 from kloc.report.statistics import compute
@@ -58,6 +60,7 @@ def report(
         quality=_quality(workspace, crowd_made, truth, agreed),
         cost=_cost(workspace),
         per_class=_per_class(workspace, dataset),
+        benchmark=_benchmark(workspace),
         statistics=compute(dataset),
         timelines=tuple(_timelines(workspace, dataset, crowd_made, truth)),
         provenance=_provenance(workspace),
@@ -233,6 +236,17 @@ def _per_class(workspace: Workspace, dataset: Dataset) -> Table | None:
     )
     note = f"Average precision of the newest model on the {subset} videos; the training instances it learned from."
     return Table(("class", "training instances", "AP at tIoU 0.5, %"), rows, note)
+
+
+def _benchmark(workspace: Workspace) -> Table | None:
+    measured = benchmarking.current(workspace)
+    if measured is None:
+        return None
+    columns = ("model, trained on", *(f"tIoU {t:g}" for t in measured.thresholds), "Avg", "95 %")
+    note = " ".join(
+        [*measured.sentences(), *(f"{problem}." for problem in measured.problems), f"In the last rows: {PAPER_NOTE}."]
+    )
+    return Table(columns, measured.cells(), note)
 
 
 # -- timelines -------------------------------------------------------------------------------------------------

@@ -143,6 +143,15 @@ class BenchmarkTable:
         except (KeyError, TypeError):
             raise FormatError("this is no benchmark table; run `kloc benchmark` again") from None
 
+    def cells(self) -> tuple[tuple[str, ...], ...]:
+        """Rows for a page: model and regime, mAP in percent, Avg, half the width of its interval; last the paper's."""
+        ours = [
+            (f"{r.model}, {r.regime}", *map(_percent, (*r.mean, r.average)), _reach(r).strip() or "-")
+            for r in self.rows
+        ]
+        paper = [(f"paper: {p.model}, {p.regime}", *(f"{v:.1f}" for v in (*p.values, p.average)), "") for p in PAPER]
+        return (*ours, *paper)
+
     def markdown(self) -> str:
         """The table with the paper's rows below it, and what it says, as GitHub's Markdown."""
         head = ["model", "trained on", *(f"{t:.1f}" for t in self.thresholds), "Avg"]

@@ -98,6 +98,7 @@ class ReportData:
     quality: Table | None = None
     cost: Table | None = None
     per_class: Table | None = None
+    benchmark: Table | None = None
     statistics: Statistics | None = None
     timelines: tuple[Timeline, ...] = ()
     problems: tuple[str, ...] = ()
