@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PANEL = "The loop, in this order"
 DATASET = "The dataset"
-_imports = typer.Typer(no_args_is_help=True, help="Take in other people's features or predictions.")
+_imports = typer.Typer(no_args_is_help=True, help="Take in other people's features, predictions or annotations.")
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("add", rich_help_panel=PANEL)(add)
     _imports.command("features")(import_features)
     _imports.command("predictions")(import_predictions)
+    _imports.command("annotations")(import_annotations)
     app.add_typer(_imports, name="import", rich_help_panel=PANEL)
 
 
@@ -101,6 +102,23 @@ def import_predictions(
     from kloc.pipeline import imports
 
     run_stage(workspace, as_json, lambda w, r: imports.import_predictions(w, source, reporter=r))
+
+
+def import_annotations(
+    source: Annotated[Path, typer.Argument(metavar="PATH", help="A file or folder of any format.")],
+    format: Annotated[str, typer.Option(help="The format; default: what the file looks like.")] = "",
+    subset: Annotated[str, typer.Option(help="Put its videos into training, validation or testing.")] = "",
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take annotations made elsewhere, of any format that kloc reads."""
+    from kloc.pipeline import pool
+
+    run_stage(
+        workspace,
+        as_json,
+        lambda w, r: pool.import_annotations(w, source, format_name=format, subset=subset_of(subset)),
+    )
 
 
 def subset_of(text: str) -> Subset | None:

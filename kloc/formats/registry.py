@@ -75,7 +75,7 @@ _ALL = (
     Format("thumos", "THUMOS'14 text files", "folder", "thumos"),
     Format("kinetics", "Kinetics CSV of clips", "file", "kinetics.csv"),
     Format("charades", "Charades CSV and class list", "folder", "charades"),
-    Format("huggingface", "Hugging Face datasets", "folder", "huggingface"),
+    Format("huggingface", "Hugging Face datasets", "folder", "."),
     Format("fiftyone", "FiftyOne temporal detections", "folder", "fiftyone"),
     Format("cvat", "CVAT for video XML", "folder", "cvat"),
     Format("label-studio", "Label Studio tasks and setup", "folder", "label-studio"),

@@ -1,90 +1,167 @@
-"""export: the dataset as other people's tools read it."""
+"""export: the dataset as other people's tools read it, in versions."""
 
 from __future__ import annotations
 
-import csv
-import io
+import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from kloc.errors import KlocError, UsageError
-from kloc.files import write_text
-from kloc.formats import activitynet
+from kloc.errors import UsageError
 from kloc.formats.common import Extra, Media, Origin
+from kloc.formats.guessing import load
+from kloc.formats.registry import FORMATS, Format, named
+from kloc.pipeline import carding, versions
 from kloc.pipeline.common import stage
-from kloc.pipeline.publication import current_dataset, simulated_origin
+from kloc.pipeline.publication import simulated_origin
+from kloc.pipeline.quality import hashed
 from kloc.pipeline.telling import Summary
-from kloc.records import SUBSETS, Dataset
-from kloc.store import videos
+from kloc.pipeline.versions import Version
+from kloc.records import Dataset
+from kloc.report.card import Card
+from kloc.store import crowd, meta, videos
 from kloc.workspace import Workspace
 
-#: The exported instances of one subset.
-INSTANCES = "instances-{}.csv"
+#: What is written where nobody says otherwise.
+DEFAULT = ("activitynet", "csv")
+#: Characters of a hashed worker id: so many that no two workers of any campaign meet in one.
+_ID_DIGITS = 16
 
 
 @stage("export")
-def export(workspace: Workspace, *, out: Path | None, origin: str) -> Summary:
-    """Write ``annotations.json`` (ActivityNet), ``videos.csv`` and the instances of each subset as CSV.
+def export(
+    workspace: Workspace,
+    *,
+    out: Path | None = None,
+    origin: str = "stream",
+    formats: Sequence[str] = (),
+    answers: bool = False,
+) -> Summary:
+    """Write the annotated videos into ``dataset/`` or ``out``, in ``formats`` and those that are there already.
 
-    Equal datasets give equal bytes. Raises :class:`UsageError` while nothing is annotated.
+    Equal content gives equal bytes and the same version; other content gives the next one. ``answers``: also what each
+    worker said, with hashed ids. Raises UsageError while nothing is annotated, or for an unknown format or origin.
     """
-    dataset = current_dataset(workspace)
-    if not dataset.annotations:
-        raise UsageError("nothing is annotated yet that could be exported")
+    dataset = carding.published(workspace)
     folder = out or workspace.dataset
-    with workspace.store.transaction() as session:
-        media = {
-            row.id: Media(width=row.probe["width"], height=row.probe["height"])
-            for row in videos.rows(session, "ok")
-            if row.probe
-        }
-    annotated = {v: video for v, video in dataset.videos.items() if v in dataset.annotations}
-    published = replace(dataset, videos=annotated)
+    known = versions.read(folder)
+    lines = _answers(workspace) if answers or (known is not None and known.answers) else None
+    extra = Extra(_origin(origin), media=_media(workspace), header=simulated_origin(workspace))
+    cards = carding.of_workspace(workspace) if "huggingface" in formats else None
+    return _export(dataset, folder, extra, formats, lines, cards, own=out is None)
+
+
+def export_file(
+    source: Path, *, out: Path | None, origin: str = "stream", formats: Sequence[str] = (), source_format: str = ""
+) -> Summary:
+    """Write what a file or folder of any format holds into ``out``, in ``formats``. No workspace is needed."""
+    if out is None:
+        raise UsageError(f"--source {source}: say where to with --out FOLDER")
+    dataset, problems = load(source, source_format)
+    if not dataset.videos:
+        raise UsageError(f"{source}: holds no video that could be exported")
+    extra = Extra(_origin(origin), header={"origin": dataset.origin} if dataset.origin else {})
+    done = _export(dataset, out, extra, formats, None, None, own=False)
+    return replace(done, problems=[f"{source.name}: {line}" for line in problems] + done.problems)
+
+
+def _export(
+    dataset: Dataset,
+    folder: Path,
+    extra: Extra,
+    formats: Sequence[str],
+    answers: Sequence[str] | None,
+    card: Card | None,
+    *,
+    own: bool,
+) -> Summary:
+    known = versions.read(folder)
+    there = () if known is None else known.formats
+    names = {*there, *(formats or (() if there else DEFAULT))}
+    ours = [name for name in FORMATS if name in names]
+    chosen = [named(name) for name in (*ours, *sorted(names - set(ours)))]
+
+    def write(into: Path, format: Format, told: Extra) -> list[str]:
+        losses = format.module.write(into / format.file, dataset, told)
+        if format.name == "huggingface":
+            carding.write(into, carding.of_dataset(dataset) if card is None else card)
+        return losses
+
+    version, said = versions.publish(
+        folder, dataset, lambda n: replace(extra, version=str(n)), chosen, answers, own=own, write=write
+    )
+    facts: dict[str, Any] = {"folder": str(folder), "version": _told(version, known)}
+    if extra.header:
+        facts |= extra.header
+    facts |= {"videos": len(dataset.videos), "instances": sum(len(a.instances) for a in dataset.annotations.values())}
+    for format in chosen:
+        facts[format.name] = f"{format.title}, {'in the folder itself' if format.file == '.' else format.file}"
+    if answers is not None:
+        facts["answers"] = f"answers.jsonl ({len(answers):,} answers, worker ids hashed)"
+    problems = [f"{name}: {line}" for name, lines in said.items() for line in lines]
+    data = {"version number": version.version, "changes": version.changes, "formats": list(version.formats)}
+    return Summary("export", facts, problems, hint="kloc report" if own else "", data=data)
+
+
+def _told(version: Version, known: Version | None) -> str:
+    if known is None:
+        return f"{version.version}"
+    if known.version == version.version:
+        return f"{version.version} (nothing changed)"
+    changes = ", ".join(f"{kind} {count:,}" for kind, count in version.changes.items())
+    return f"{version.version} (since {known.version}: {changes})"
+
+
+def _origin(origin: str) -> Origin:
     if origin not in ("stream", "first-frame"):
         raise UsageError(f"unknown time origin {origin!r}; it is 'stream' or 'first-frame'")
-    shift = {v: -video.start if origin == "first-frame" else 0.0 for v, video in dataset.videos.items()}
-    try:
-        activitynet.write(
-            folder / "annotations.json",
-            published,
-            Extra(origin=cast(Origin, origin), media=media, header=simulated_origin(workspace)),
-        )
-        for subset in SUBSETS:
-            instances = _instances_csv(dataset.of(subset), shift, simulated_origin(workspace))
-            write_text(folder / INSTANCES.format(subset), instances)
-        write_text(folder / "videos.csv", _videos_csv(dataset))
-    except PermissionError as error:
-        raise KlocError(f"{folder}: cannot be written: {error.strerror}; name another folder with --out") from None
-    facts = {
-        "folder": str(folder),
-        "videos": len(dataset.annotations),
-        "instances": sum(len(a.instances) for a in dataset.annotations.values()),
-        "files": "annotations.json (ActivityNet), videos.csv, one instances-*.csv per subset",
-    }
-    return Summary("export", facts, hint="kloc report")
+    return cast(Origin, origin)
 
 
-def _instances_csv(dataset: Dataset, shift: dict[str, float], more: dict[str, str]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["video", "subset", "label", "start", "end", "confidence", *more])
-    for video_id in sorted(dataset.annotations):
-        for i in dataset.annotations[video_id].instances:
-            times = [f"{t + shift[video_id]:.6f}" for t in (i.start, i.end)]
-            writer.writerow(
-                [video_id, dataset.videos[video_id].subset, i.label, *times, f"{i.confidence:.6f}", *more.values()]
+def _media(workspace: Workspace) -> dict[str, Media]:
+    """What probing found, by video id; a file's name only where no other video's file has the same."""
+    with workspace.store.transaction() as session:
+        rows = [row for row in videos.rows(session, "ok") if row.probe]
+        names = Counter(Path(row.path).name for row in rows if row.path)
+        media: dict[str, Media] = {}
+        for row in rows:
+            probe = row.probe or {}
+            name = Path(row.path).name if row.path else None
+            media[row.id] = Media(
+                name if name is not None and names[name] == 1 else None,
+                probe.get("fps"),
+                probe.get("n_frames"),
+                probe.get("width"),
+                probe.get("height"),
             )
-    return stream.getvalue()
+    return media
 
 
-def _videos_csv(dataset: Dataset) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["video", "subset", "duration", "labels", "exhaustive_for", "url"])
-    for video_id in sorted(dataset.annotations):
-        video, covered = dataset.videos[video_id], dataset.annotations[video_id].exhaustive_for
-        asked = "all" if covered is None else ";".join(sorted(covered))
-        row = [video_id, video.subset, f"{video.duration:.6f}", ";".join(video.labels), asked, video.url or ""]
-        writer.writerow(row)
-    return stream.getvalue()
+def _answers(workspace: Workspace) -> list[str]:
+    """Every answer that could be parsed as one line of JSON: times in video seconds, the worker as a hash.
+
+    The hash is salted with the workspace's own secret: whoever knows all worker ids cannot tell whose it is. Comments,
+    assignment ids and clocks stay in the workspace.
+    """
+    with workspace.store.transaction() as session:
+        salt = meta.get(session, "worker_salt") or ""
+        found = crowd.answers(session, rejected=True)
+    said = simulated_origin(workspace)
+    lines = []
+    for one in found:
+        row = {
+            "video": one.item.video_id,
+            "stretch": [one.item.start, one.item.end],
+            "classes": list(one.classes),
+            "worker": hashed(salt, one.worker_id, _ID_DIGITS),
+            "round": one.round,
+            "purpose": one.purpose,
+            "status": one.status.lower(),
+            "guideline": one.guideline,
+            **{key: one.answer.get(key) for key in ("segments", "none", "seconds_spent")},
+            **said,
+        }
+        lines.append(json.dumps(row, ensure_ascii=False, allow_nan=False))
+    return sorted(lines)

@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from kloc.engine import map_videos
-from kloc.errors import FormatError, KlocError
+from kloc.errors import FormatError, KlocError, UsageError
 from kloc.files import sha256_file
-from kloc.formats import activitynet, kinetics, labels_csv
+from kloc.formats import activitynet, kinetics, labels_csv, segments_txt
+from kloc.formats.guessing import guess, load
+from kloc.formats.registry import named
 from kloc.pipeline.common import stage
 from kloc.pipeline.sources import VIDEO_SUFFIXES, Found, find
 from kloc.pipeline.telling import Reporter, Summary
@@ -186,6 +188,34 @@ def _fit_annotations(session: Session, row: VideoRow, problems: list[str]) -> No
             )
 
 
+@stage("add")
+def import_annotations(
+    workspace: Workspace, source: Path, *, format_name: str = "", subset: Subset | None = None
+) -> Summary:
+    """Take annotations of any format: of the named one, or of the one that the file looks like.
+
+    A Kinetics list gives labels of videos: its clips are ten seconds around something, not where it begins and ends.
+    Running it twice changes nothing. Raises FormatError and UsageError for what cannot be read.
+    """
+    found = named(format_name) if format_name else None
+    if found is None and not segments_txt.fits(source):
+        found = guess(source)
+    if found is not None and found.name == "kinetics":
+        table = _kinetics_table(source)
+    else:
+        dataset, said = load(source, format_name)
+        title = "list of segments" if found is None else found.title
+        table = Table(source, title, dataset, said, {v.id: v.subset for v in dataset.videos.values()})
+    if not table.dataset.videos:
+        raise UsageError(f"{source}: names no video ({'; '.join(table.problems) or table.kind})")
+    problems: list[str] = []
+    facts: dict[str, Any] = {"from": source.name, "read": _attach(workspace, table, subset, problems)}
+    facts |= _pool_facts(workspace)
+    if table.dataset.origin:
+        facts["origin"] = table.dataset.origin
+    return Summary("import annotations", facts, problems, "kloc extract" if facts["pool"] else "kloc add VIDEOS...")
+
+
 # -- annotation files -----------------------------------------------------------------------------------------
 
 
@@ -204,13 +234,22 @@ def _read_table(path: Path, known: set[str]) -> Table:
     if path.suffix.lower() == ".json":
         dataset, problems = activitynet.read(path)
         return Table(path, "ActivityNet JSON", dataset, problems, {v.id: v.subset for v in dataset.videos.values()})
-    subsets: dict[str, Subset]
     if "youtube_id" in path.open(encoding="utf-8", errors="replace").readline():
-        clips, problems = kinetics.read_clips(path)
-        kind, labels, subsets = "Kinetics CSV", kinetics.labels_of(clips), {c.video_id: c.subset for c in clips}
-    else:
-        read = _read_labels(path, known)
-        kind, labels, subsets, problems = "labels CSV", read.labels, read.subsets, read.problems
+        return _kinetics_table(path)
+    read = _read_labels(path, known)
+    return _label_table(path, "labels CSV", read.labels, read.subsets, read.problems)
+
+
+def _kinetics_table(path: Path) -> Table:
+    clips, problems = kinetics.read_clips(path)
+    return _label_table(
+        path, "Kinetics CSV", kinetics.labels_of(clips), {c.video_id: c.subset for c in clips}, problems
+    )
+
+
+def _label_table(
+    path: Path, kind: str, labels: Mapping[str, tuple[str, ...]], subsets: Mapping[str, Subset], problems: list[str]
+) -> Table:
     there = {v: Video(v, 0.0, 0.0, labels=names, subset=subsets.get(v, "training")) for v, names in labels.items()}
     classes = tuple(sorted({name for names in labels.values() for name in names}))
     return Table(path, kind, Dataset(classes, there, {}), problems, subsets)

@@ -23,7 +23,8 @@ def current_dataset(workspace: Workspace) -> Dataset:
         known = revisions.current(session)
         classes = tuple(videos.classes(session))
     there = {v: a for v, a in known.items() if v in usable}
-    return Dataset(classes, usable, there, workspace.settings.general.name)
+    origin = simulated_origin(workspace).get("origin", "")
+    return Dataset(classes, usable, there, workspace.settings.general.name, origin)
 
 
 @stage("stats")

@@ -25,9 +25,9 @@ _STAGE, _KEY = "crowd-quality", "current"
 ENOUGH = 3
 
 
-def hashed(salt: str, worker_id: str) -> str:
-    """What stands for a worker wherever figures leave the workspace."""
-    return hashlib.sha256(f"{salt}:{worker_id}".encode()).hexdigest()[:8]
+def hashed(salt: str, worker_id: str, digits: int = 8) -> str:
+    """What stands for a worker wherever figures leave the workspace; the short form begins the long one."""
+    return hashlib.sha256(f"{salt}:{worker_id}".encode()).hexdigest()[:digits]
 
 
 def figures(workspace: Workspace) -> dict[str, Any] | None:

@@ -153,7 +153,6 @@ def test_adding_annotations_twice_makes_one_revision(workspace: Workspace, tmp_p
         ("latin.json", b'{"database": {"\xff": {}}}'),
         ("list.json", b"[]"),
         ("empty.csv", b""),
-        ("nan.json", b'{"database": {"a": {"duration": NaN, "annotations": []}}}'),
     ],
 )
 def test_broken_tables_stop_with_one_line_and_change_nothing(
