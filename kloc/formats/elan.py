@@ -7,7 +7,7 @@ but a heading. What else is known of the video stands in the header's PROPERTY `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -91,28 +91,33 @@ def write(path: Path, dataset: Dataset, extra: Extra) -> list[str]:
     dataset = rebased(dataset, extra.origin)
     header = header_of(dataset, extra)
     paths, losses = media_paths(dataset, extra)
+    entries = {label: f"cve{n}" for n, label in enumerate(all_classes(dataset))}
+    # The same in every file, and long where there are many classes: made once, put in before the end of each.
+    vocabulary = _vocabulary(entries)
     files: dict[str, bytes] = {}
     for video_id, file in file_names(dataset.videos).items():
+        document = _document(instances_of(dataset, video_id), entries, paths[video_id])
         facts = one_line({**header, "video": video_facts(dataset, video_id)})
-        document = _document(dataset, video_id, facts, paths[video_id])
-        files[file] = tostring(document, encoding="UTF-8", xml_declaration=True) + b"\n"
+        SubElement(document[0], "PROPERTY", NAME=KEY).text = facts
+        indent(document)
+        text, end, _ = tostring(document, encoding="unicode").rpartition(f"</{document.tag}>")
+        files[file] = f'<?xml version="1.0" encoding="UTF-8"?>\n{text}{vocabulary}{end}\n'.encode()
     write_folder(path, files, ".eaf", dataset_facts(dataset, extra))
     return sentences(dataset, LOST, extra) + rounded_to_milliseconds(dataset) + losses
 
 
-def _document(dataset: Dataset, video_id: str, facts: str, media: str) -> Element:
+def _document(instances: Sequence[Instance], entries: Mapping[str, str], media: str) -> Element:
+    """All but the vocabulary and the facts; the header is its first child."""
     root = Element("ANNOTATION_DOCUMENT", AUTHOR=KEY, DATE=_NO_DATE, FORMAT="3.0", VERSION="3.0")
     root.set("xmlns:xsi", _XSI)
     root.set("xsi:noNamespaceSchemaLocation", _SCHEMA)
     header = SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    SubElement(header, "MEDIA_DESCRIPTOR", MEDIA_URL=media, MIME_TYPE="video/mp4", RELATIVE_MEDIA_URL=media)
-    SubElement(header, "PROPERTY", NAME=KEY).text = facts
-    SubElement(header, "PROPERTY", NAME="lastUsedAnnotationId").text = str(len(instances_of(dataset, video_id)))
+    kind = "video/mp4" if media.lower().endswith(".mp4") else "unknown"
+    SubElement(header, "MEDIA_DESCRIPTOR", MEDIA_URL=media, MIME_TYPE=kind, RELATIVE_MEDIA_URL=media)
+    SubElement(header, "PROPERTY", NAME="lastUsedAnnotationId").text = str(len(instances))
     order = SubElement(root, "TIME_ORDER")
-    tiers = _tiers(dataset, video_id)
-    ids = {label: f"cve{n}" for n, label in enumerate(all_classes(dataset))}
     count = 0
-    for (label, nth), found in tiers.items():
+    for (label, nth), found in _tiers(instances).items():
         tier_id = label if nth == 1 else f"{label} ({nth})"
         tier = SubElement(root, "TIER", LINGUISTIC_TYPE_REF=_TYPE, TIER_ID=_free(tier_id, root))
         for one in found:
@@ -121,24 +126,28 @@ def _document(dataset: Dataset, video_id: str, facts: str, media: str) -> Elemen
             for slot, time in zip(slots, whole_milliseconds(one), strict=True):
                 SubElement(order, "TIME_SLOT", TIME_SLOT_ID=slot, TIME_VALUE=str(time))
             row = SubElement(SubElement(tier, "ANNOTATION"), "ALIGNABLE_ANNOTATION", ANNOTATION_ID=f"a{count}")
-            row.attrib |= {"CVE_REF": ids[label], "TIME_SLOT_REF1": slots[0], "TIME_SLOT_REF2": slots[1]}
+            row.attrib |= {"CVE_REF": entries[label], "TIME_SLOT_REF1": slots[0], "TIME_SLOT_REF2": slots[1]}
             SubElement(row, "ANNOTATION_VALUE").text = label
-    kind = SubElement(root, "LINGUISTIC_TYPE", GRAPHIC_REFERENCES="false", LINGUISTIC_TYPE_ID=_TYPE)
-    kind.set("TIME_ALIGNABLE", "true")
-    kind.set("CONTROLLED_VOCABULARY_REF", _VOCABULARY)
+    linguistic = SubElement(root, "LINGUISTIC_TYPE", LINGUISTIC_TYPE_ID=_TYPE, TIME_ALIGNABLE="true")
+    linguistic.attrib |= {"GRAPHIC_REFERENCES": "false", "CONTROLLED_VOCABULARY_REF": _VOCABULARY}
     SubElement(root, "LANGUAGE", LANG_DEF="http://cdb.iso.org/lg/CDB-00130975-001", LANG_ID="und", LANG_LABEL="any")
-    vocabulary = SubElement(root, "CONTROLLED_VOCABULARY", CV_ID=_VOCABULARY)
-    SubElement(vocabulary, "DESCRIPTION", LANG_REF="und")
-    for label, cve in ids.items():
-        SubElement(SubElement(vocabulary, "CV_ENTRY_ML", CVE_ID=cve), "CVE_VALUE", LANG_REF="und").text = label
-    indent(root)
     return root
 
 
-def _tiers(dataset: Dataset, video_id: str) -> dict[tuple[str, int], list[Instance]]:
+def _vocabulary(entries: Mapping[str, str]) -> str:
+    """The controlled vocabulary of all classes, as it stands in each file."""
+    vocabulary = Element("CONTROLLED_VOCABULARY", CV_ID=_VOCABULARY)
+    SubElement(vocabulary, "DESCRIPTION", LANG_REF="und")
+    for label, entry in entries.items():
+        SubElement(SubElement(vocabulary, "CV_ENTRY_ML", CVE_ID=entry), "CVE_VALUE", LANG_REF="und").text = label
+    indent(vocabulary, level=1)
+    return f"  {tostring(vocabulary, encoding='unicode')}\n"
+
+
+def _tiers(instances: Sequence[Instance]) -> dict[tuple[str, int], list[Instance]]:
     """Instances by class, in as many rows as keep those of a row apart (in whole milliseconds)."""
     rows: dict[tuple[str, int], list[Instance]] = {}
-    for one in instances_of(dataset, video_id):
+    for one in instances:
         nth = 1
         while (one.label, nth) in rows and whole_milliseconds(rows[one.label, nth][-1])[1] > whole_milliseconds(one)[0]:
             nth += 1

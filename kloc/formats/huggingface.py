@@ -101,7 +101,8 @@ def write(path: Path, dataset: Dataset, extra: Extra) -> list[str]:
     """Write ``data/`` in the folder. Raises UsageError where ``data/`` holds what no export has written."""
     dataset = rebased(dataset, extra.origin)
     folder = path / FOLDER
-    other = sorted(p.name for p in folder.iterdir() if p.suffix != ".parquet") if folder.is_dir() else []
+    there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    other = sorted(name for name in there if not name.startswith(".") and not name.endswith(".parquet"))
     if other:
         raise UsageError(f"{folder}: holds {other[0]!r}, which is no parquet file; name another folder")
     classes = all_classes(dataset)
@@ -153,7 +154,9 @@ def read(path: Path, *, name: str | None = None) -> Reading:
         missing = [column for column in _NEEDED if column not in table.column_names]
         if missing:
             raise FormatError(f"{file}: no column {' or '.join(missing)}; expected {', '.join(COLUMNS)}")
-        collector.facts(parse_facts(((table.schema.metadata or {}).get(KEY.encode()) or b"").decode()))
+        collector.facts(
+            parse_facts(((table.schema.metadata or {}).get(KEY.encode()) or b"").decode("utf-8", "replace"))
+        )
         split = file.stem.split("-")[0]
         for n, row in enumerate(rows):
             _take(row, f"{file.name}, row {n}", split, collector)
@@ -178,7 +181,10 @@ def _take(row: dict[str, Any], where: str, split: str, collector: Collector) -> 
         return
     instances = row.get("instances")
     found = []
-    for one in instances if isinstance(instances, list) else []:
+    if not isinstance(instances, list | None):
+        collector.problems.add("row whose instances are no list, left out", where)
+        return
+    for one in instances or []:
         fields = as_object(one)
         found += collector.instance(
             video_id, fields.get("start"), fields.get("end"), fields.get("label"), fields.get("confidence")

@@ -193,7 +193,7 @@ def write_folder(path: Path, files: Mapping[str, bytes], ending: str, about: Map
     """
     if path.exists():
         there = list(path.iterdir()) if path.is_dir() else [path]
-        other = sorted(p.name for p in there if p.suffix != ending and p.name != _ABOUT)
+        other = sorted(p.name for p in there if not p.name.startswith(".") and p.name != _ABOUT and p.suffix != ending)
         if other:
             raise UsageError(f"{path}: holds {other[0]!r}, which is no {ending} file; name an empty folder")
     with atomic_folder(path) as fresh:
