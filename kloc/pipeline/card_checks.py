@@ -39,7 +39,7 @@ def of_dataset(dataset: Dataset, statistics: Statistics, origins: Mapping[str, i
               tuple(f"{p.count:,} x {p.kind}: {', '.join(p.examples)}" for p in statistics.problems)),
         Check(f"classes with fewer than {FEW} instances", _few(statistics)),
         Check("classes missing from a split", _missing(statistics)),
-        Check("the same video in two splits", tuple(f"{p.count:,} x {p.kind}: {', '.join(p.examples)}"
+        Check("the same video or source in two splits", tuple(f"{p.count:,} x {p.kind}: {', '.join(p.examples)}"
                                                    for p in statistics.leakage)),
         Check(f"instances with a confidence below {DOUBT:g}", _doubtful(dataset)),
     ]  # fmt: skip
@@ -78,7 +78,7 @@ def of_campaign(workspace: Workspace) -> tuple[list[Check], list[str]]:
         Check("videos that workers reported", _reported(reports)),
         Check("answers that could not be read", _if(unread, f"{len(unread):,} were left out")),
         Check("answers with signs of haste", _hasty(signs, len(lines))),
-        Check("videos with fewer answers than were asked for", _videos(short, "have fewer")),
+        Check("videos with fewer answers than were asked for", _videos(short, "with fewer")),
         Check("rounds under way", _if(open_rounds, f"round {', '.join(map(str, open_rounds))}: answers to come change "
                                       "the dataset")),
     ]  # fmt: skip
@@ -149,7 +149,7 @@ def _reported(reports: Iterable[tuple[str, str, bool]]) -> tuple[str, ...]:
     told = [
         f"{v} ({', '.join(f'{k}: {n}' for k, n in sorted(kinds.items()))})" for v, kinds in sorted(by_video.items())
     ]
-    return (f"{len(by_video):,} videos, {len(waiting):,} of them not looked at since: {_some(told)}",)
+    return (f"{_count(by_video)}, {len(waiting):,} not looked at since: {_some(told)}",)
 
 
 def _hasty(signs: Mapping[str, int], total: int) -> tuple[str, ...]:
@@ -162,7 +162,11 @@ def _hasty(signs: Mapping[str, int], total: int) -> tuple[str, ...]:
 
 
 def _videos(ids: Collection[str], what: str) -> tuple[str, ...]:
-    return _if(ids, f"{len(ids):,} videos {what}: {_some(sorted(ids))}")
+    return _if(ids, f"{_count(ids)} {what}: {_some(sorted(ids))}")
+
+
+def _count(videos: Collection[str]) -> str:
+    return f"{len(videos):,} video{'' if len(videos) == 1 else 's'}"
 
 
 def _some(names: Sequence[str]) -> str:

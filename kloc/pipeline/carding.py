@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,6 @@ from kloc.report.croissant import croissant
 from kloc.report.statistics import Statistics, compute
 from kloc.store import artefacts, revisions, videos
 from kloc.workspace import Workspace
-
-_DEALT = (
-    "kloc split dealt the annotated videos out to the splits: each class shared alike, videos that were known to "
-    "belong together in one split."
-)
 
 
 @stage("card")
@@ -95,11 +90,16 @@ def of_workspace(workspace: Workspace) -> Card:
         dealt = artefacts.get(session, "split", "current")
     origins = Counter(origin[video_id] for video_id in dataset.annotations)
     spent = replace(spending.campaign(workspace, quality.figures(workspace)), chosen=(), missing=())
-    statistics = compute(dataset, groups={"same file": files}, campaign=spent if spent.rounds else None)
+    groups = [] if dealt is None else dealt.info.get("groups", [])
+    together = {v: str(i) for i, group in enumerate(groups) for v in group["videos"]}
+    ties = {"same file": files, "what belongs together": together}
+    statistics = compute(dataset, ties=ties, campaign=spent if spent.rounds else None)
     words, task = workspace.settings.publication, workspace.settings.task
     benchmark = benchmarking.current(workspace)
     curve = reporting.learning_curve(workspace)
     checks, unchecked = card_checks.of_campaign(workspace)
+    if dealt is None or dealt.info.get("above", 1) >= 1:
+        unchecked.append("near-duplicates in two splits: kloc split has not looked for them")
     return replace(
         _common(dataset, statistics, origins),
         licence=words.licence,
@@ -116,7 +116,7 @@ def of_workspace(workspace: Workspace) -> Card:
             )
             for one in _classes(dataset)
         ),
-        split=_DEALT if dealt is not None else "",
+        split="" if dealt is None else _dealt(groups),
         curve=() if curve is None else tuple((int(point.labelled), round(point.value, 4)) for point in curve.points),
         campaign=card_campaign.campaign(workspace, simulated=bool(dataset.origin)),
         benchmark=None if benchmark is None else benchmark.to_json(),
@@ -164,6 +164,15 @@ def _common(dataset: Dataset, statistics: Statistics, origins: Mapping[str, int]
         origins=dict(sorted(origins.items())),
         partial=sum(asked is not None and not every <= asked for asked in covered),
     )
+
+
+def _dealt(groups: Sequence[Mapping[str, Any]]) -> str:
+    """How `kloc split` made the splits; ``groups``: videos that it kept together, and why."""
+    told = "kloc split dealt the annotated videos out to the splits, each class in equal shares."
+    if not groups:
+        return f"{told} It found no videos that belong together."
+    videos, why = sum(len(group["videos"]) for group in groups), {w for group in groups for w in group["because"]}
+    return f"{told} {videos:,} videos in {len(groups):,} groups were kept together ({', '.join(sorted(why))})."
 
 
 def _classes(dataset: Dataset) -> tuple[ClassFacts, ...]:
