@@ -7,6 +7,7 @@ docs/pictures/. Text in them is drawn by the machine's fonts: another machine ma
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,21 +19,23 @@ from PIL import Image
 
 from benchmarks import annotator
 from kloc.crowd.endpoint import admin, server
-from kloc.formats import activitynet
-from kloc.pipeline import crowd, demo, pool, selecting, serving
+from kloc.formats import activitynet, labels_csv
+from kloc.pipeline import crowd, demo, features, pool, proposals, selecting, serving
 from kloc.pipeline.telling import Silent
-from kloc.workspace import Workspace
+from kloc.workspace import SETTINGS_FILE, Workspace
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from kloc.records import Dataset
+    from kloc.records import Dataset, Video
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 #: What GitHub shows of a README is 1012 pixels wide.
 WIDTH, HEIGHT = 1280, 800
-#: The video that the annotation page shows needs so many instances at least.
-INSTANCES = 2
+#: A README should be quick to load.
+MOST_BYTES = 150_000
+#: The demo's video that the annotation page shows.
+SHOWN = "demo_020"
 TOKEN = "a-token-for-whoever-takes-the-pictures-of-kloc"
 
 
@@ -41,17 +44,46 @@ def take(folder: Path) -> list[Path]:
     program = annotator.chromium()
     if program is None:
         raise RuntimeError("pictures need Chromium; install it")
-    made = demo.demo(
-        folder, n_videos=48, seed=7, tell=lambda *_: None, show_statistics=lambda _: None, reporter=Silent()
-    )
+    made = demo.demo(folder, n_videos=48, seed=7, tell=_nothing, show_statistics=_nothing, reporter=Silent())
     truth = activitynet.read(folder / "truth.json").dataset
     with annotator.browser(program) as browser:
-        report = Path(made.facts["report"])
         return [
             annotating(browser, folder, truth),
-            section(browser, report, "#learning", "learning-curve"),
-            screen(browser, report, "report"),
+            part(browser, compared(folder), "#learning", "learning-curve", width=900),
+            part(browser, Path(made.facts["report"]), "#videos .video >> nth=1", "report", width=900),
         ]
+
+
+def _nothing(*_: object) -> None:
+    """Whom nobody listens to."""
+
+
+def compared(folder: Path) -> Path:
+    """The page on which `kloc simulate` compares two strategies on the demo's videos, five seeds, from their truth."""
+    root = folder / "known"
+    if not (root / SETTINGS_FILE).exists():
+        pool.init(root, **{"general.name": "the demo's videos", **demo.SETTINGS})
+    workspace = Workspace.open(root)
+    pool.add(workspace, [str(folder / "videos"), str(folder / "truth.json")], reporter=Silent())
+    features.extract(workspace, reporter=Silent())
+    proposals.propose(workspace, reporter=Silent())
+    workspace.close()
+    arguments = [
+        "--strategy",
+        "random",
+        "--strategy",
+        "us",
+        "--batch",
+        "4",
+        "--seeds",
+        "5",
+        "--out",
+        str(root / "compared"),
+    ]
+    subprocess.run(
+        [sys.executable, "-m", "kloc", "simulate", str(root), *arguments], check=True, stdout=subprocess.DEVNULL
+    )
+    return root / "compared" / "report.html"
 
 
 @contextmanager
@@ -68,31 +100,21 @@ def tab(browser: Browser) -> Iterator[Any]:
         raise RuntimeError(f"a script of the page failed: {errors[0]}")
 
 
-def screen(browser: Browser, page: Path, name: str) -> Path:
-    """The first screen of a page on the disk."""
+def part(browser: Browser, page: Path, selector: str, name: str, width: int) -> Path:
+    """One part of a page on the disk, at a width of the window."""
     with tab(browser) as opened:
-        opened.goto(page.as_uri())
-        return keep(opened.screenshot(), name)
-
-
-def section(browser: Browser, page: Path, selector: str, name: str) -> Path:
-    """One part of a page on the disk."""
-    with tab(browser) as opened:
+        opened.set_viewport_size({"width": width, "height": HEIGHT})
         opened.goto(page.as_uri())
         return keep(opened.locator(selector).screenshot(), name)
 
 
 def annotating(browser: Browser, folder: Path, truth: Dataset) -> Path:
-    """The annotation page in mid-work: all actions of a video but the last are marked, the last is opened."""
-    video_id = next(
-        v
-        for v, a in sorted(truth.annotations.items())
-        if len(a.instances) >= INSTANCES and len(truth.videos[v].labels) == 1
-    )
-    instances, start = truth.annotations[video_id].instances, truth.videos[video_id].start
+    """The annotation page in mid-work: all actions of :data:`SHOWN` are marked, the longest is chosen."""
+    video, instances = truth.videos[SHOWN], truth.annotations[SHOWN].instances
+    chosen = max(range(len(instances)), key=lambda i: instances[i].duration)
     with (
         tempfile.TemporaryDirectory() as scratch,
-        published(Path(scratch) / "w", folder, video_id) as url,
+        published(Path(scratch) / "w", folder, video) as url,
         tab(browser) as page,
     ):
         page.goto(f"{url}/w/{TOKEN}")
@@ -101,26 +123,36 @@ def annotating(browser: Browser, folder: Path, truth: Dataset) -> Path:
         frame = annotator.framed(page)
         frame.locator("#guide-box").wait_for(state="visible")
         annotator.press(page, "Enter")
-        duration = annotator.task_of(frame)["duration"]
         for one in instances:
             for moment in (one.start, one.end):
-                page.mouse.click(*annotator.place(frame, moment - start, duration, "#ruler"))
+                seek(page, frame, moment - video.start)
                 annotator.press(page, "a")
-        middle = (instances[0].start + instances[0].end) / 2 - start
-        page.mouse.click(*annotator.place(frame, middle, duration, "#ruler"))
-        frame.locator("#list .pick").first.click()
+        annotator.wait_for(page, lambda: len(annotator.times(frame)) == len(instances), "marking")
+        frame.locator("#list .pick").nth(chosen).click()
+        frame.wait_for_selector(".edges", state="visible")
+        seek(page, frame, (instances[chosen].start + instances[chosen].end) / 2 - video.start)
+        frame.locator("#toast").wait_for(state="hidden")
         annotator.wait_for(page, lambda: frame.locator("#saved").inner_text() == "Saved", "saving")
         return keep(page.screenshot(), "annotating")
 
 
+def seek(page: Any, frame: Any, seconds: float) -> None:
+    """Click on the ruler, and wait until the picture is that of the moment."""
+    page.mouse.click(*annotator.place(frame, seconds, annotator.task_of(frame)["duration"], "#ruler"))
+    video = "document.getElementById('video')"
+    there = f"!{video}.seeking && Math.abs({video}.currentTime - {seconds}) < 0.2"
+    annotator.wait_for(page, lambda: frame.evaluate(there), "seeking")
+
+
 @contextmanager
-def published(root: Path, folder: Path, video_id: str) -> Iterator[str]:
+def published(root: Path, folder: Path, video: Video) -> Iterator[str]:
     """An endpoint at which one video of the demo waits to be annotated; gives its address."""
     settings = {"general.name": "kloc demo", "task.contact": "annotation@example.org", "task.expected_minutes": 1.0}
     pool.init(root, **settings)
     workspace = Workspace.open(root)
-    video = next((folder / "videos").glob(f"{video_id}.*"))
-    pool.add(workspace, [str(video), str(folder / "labels.csv")], reporter=Silent())
+    file = next((folder / "videos").glob(f"{video.id}.*"))
+    labels_csv.write(root / "labels.csv", {video.id: video.labels})
+    pool.add(workspace, [str(file), str(root / "labels.csv")], reporter=Silent())
     with server.running(serving.endpoint_settings(workspace, port=0)) as url:
         selecting.select(workspace, batch=1, strategy="random", reporter=Silent())
         crowd.publish(workspace, url=url, reporter=Silent())
@@ -130,11 +162,13 @@ def published(root: Path, folder: Path, video_id: str) -> Iterator[str]:
 
 
 def keep(png: bytes, name: str) -> Path:
-    """Write a screenshot in 256 colours, which is a third of the bytes."""
+    """Write a screenshot; a large one in 256 colours, which is a third of the bytes."""
     path = PICTURES / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.save(path, optimize=True)
+    if path.stat().st_size > MOST_BYTES:
+        picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     return path
 
 
