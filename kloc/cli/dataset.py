@@ -86,7 +86,11 @@ def _put(question: str, number: int, count: int) -> str:
     if number == 1:
         console.print("What no data can tell. Enter leaves a question open; Ctrl-D stops, what is answered is kept.\n")
     console.print(Text(f"{number}/{count}  {question}", style="bold"))
-    return input("> ")
+    try:
+        return input("> ")
+    except EOFError:
+        console.print()
+        raise
 
 
 def report(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
