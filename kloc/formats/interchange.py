@@ -267,6 +267,7 @@ class Collector:
         self._name = name
         self._videos: dict[str, Video] = {}
         self._annotations: dict[str, Annotation] = {}
+        self._open_ended: set[str] = set()
         self._classes: dict[str, None] = {}
         self._origin = ""
 
@@ -308,6 +309,7 @@ class Collector:
         end = None if end is None or end <= start else end
         instances = clean_instances(found, start, end, video_id, self.problems)
         if end is None:
+            self._open_ended.add(video_id)
             self.problems.add("video without a duration (the last annotated end is taken; probe the video)", video_id)
             end = max((x.end for x in instances), default=start)
         silent = self._labels(known, "labels", video_id) or []
@@ -325,7 +327,8 @@ class Collector:
         used = {label for video in self._videos.values() for label in video.labels}
         used |= {x for a in self._annotations.values() for x in a.exhaustive_for or ()}
         classes = (*self._classes, *sorted(used - set(self._classes)))
-        dataset = Dataset(classes, self._videos, self._annotations, self._name or self._path.stem, self._origin)
+        name, ends = self._name or self._path.stem, frozenset(self._open_ended)
+        dataset = Dataset(classes, self._videos, self._annotations, name, self._origin, ends)
         return Reading(dataset, self.problems.sentences())
 
     def _number(self, known: Mapping[str, Any], key: str, video_id: str) -> float | None:

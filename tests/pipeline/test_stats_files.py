@@ -11,7 +11,10 @@ from typer.testing import CliRunner, Result
 
 from kloc.cli import app
 from kloc.errors import KlocError
+from kloc.formats.common import Extra
+from kloc.formats.registry import FORMATS
 from kloc.pipeline.file_statistics import file_stats
+from kloc.records import Annotation, Dataset, Instance, Video
 
 ROWS = [{"label": "run", "segment": [1, 3]}, {"label": "jump", "segment": [4, 8.5]}]
 
@@ -178,6 +181,19 @@ def test_a_file_without_videos_is_no_accident(tmp_path: Path) -> None:
     result = kloc_stats(_file(tmp_path, {"database": {}}), "--html", tmp_path / "p.html", "--plots", tmp_path / "plots")
     assert result.exit_code == 0
     assert "No label problems" in result.output
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_a_file_of_any_format_works_too(tmp_path: Path, name: str) -> None:
+    video = Video("v", 0.0, 10.0)
+    notes = {"v": Annotation(video.item, (Instance(1.0, 3.0, "run"), Instance(4.0, 8.5, "jump")))}
+    path = tmp_path / (FORMATS[name].file if FORMATS[name].file != "." else "folder")
+    FORMATS[name].module.write(path, Dataset(("jump", "run"), {"v": video}, notes), Extra())
+    statistics, _ = file_stats(path, format_name=name)
+    assert (statistics.videos, statistics.instances) == (1, 2)
+    assert statistics.attributes[-2].counts == (2, 0, 0, 0, 0)
+    # THUMOS and Kinetics files say of no video how long it is.
+    assert (len(statistics.attributes) == 3) == (statistics.untimed == 0) == (name not in ("kinetics", "thumos"))
 
 
 def test_a_list_of_segments_names_its_classes_by_number(tmp_path: Path) -> None:
