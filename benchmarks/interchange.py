@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import ROOT
-from benchmarks.openers import OPENERS
+from benchmarks.openers import OPENERS, look
 from kloc.formats.common import Extra, Media
 from kloc.formats.registry import named
 from kloc.records import Annotation, Dataset, Instance, Video
@@ -93,19 +92,20 @@ def variable(tool: str) -> str:
 
 
 def open_with(tool: str, path: Path) -> tuple[str, dict[str, Any]]:
-    """The tool's version and what it sees in the export. Raises AbsentError, RuntimeError where it fails."""
-    python = os.environ.get(variable(tool), sys.executable)
-    command = [python, str(ROOT / "benchmarks" / "openers.py"), tool, str(path), repr(FPS)]
-    quiet = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "FIFTYONE_DO_NOT_TRACK": "1"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=_SECONDS, check=False, env={**os.environ, **quiet}
-    )
-    if done.returncode:
-        raise RuntimeError(f"{tool} cannot open {path.name}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
-    answer = json.loads(done.stdout)
+    """The tool's version and what it sees in the export. Raises AbsentError, RuntimeError where it fails elsewhere."""
+    elsewhere = os.environ.get(variable(tool))
+    answer = look(tool, path, FPS) if elsewhere is None else _look_elsewhere(elsewhere, tool, path)
     if "absent" in answer:
         raise AbsentError(f"{answer['absent']} (${variable(tool)} may name a Python that has it)")
     return answer["version"], answer["videos"]
+
+
+def _look_elsewhere(python: str, tool: str, path: Path) -> dict[str, Any]:
+    command = [python, str(ROOT / "benchmarks" / "openers.py"), tool, str(path), repr(FPS)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{tool} cannot open {path.name}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+    return dict(json.loads(done.stdout))
 
 
 def compare(dataset: Dataset, version: str, seen: Mapping[str, Any], tolerance_ms: float) -> Opened:

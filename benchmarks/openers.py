@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from html import unescape
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -159,24 +160,23 @@ def _clock(text: str) -> float:
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
-def main(tool: str, path: str, fps: str) -> None:
-    """Print what the tool sees."""
+def look(tool: str, path: Path, fps: float) -> dict[str, Any]:
+    """What the tool sees, or why it cannot look."""
     opener, package, _ = OPENERS[tool]
     try:
         version = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        print(json.dumps({"absent": f"{package} is not installed"}))
-        return
+        return {"absent": f"{package} is not installed"}
     if tool == "via":
         if "KLOC_VIA" not in os.environ:
-            print(json.dumps({"absent": "$KLOC_VIA does not name a folder of VIA 3"}))
-            return
+            return {"absent": "$KLOC_VIA does not name a folder of VIA 3"}
         version = f"page in Chromium by playwright {version}"
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "FIFTYONE_DO_NOT_TRACK"):
+        os.environ.setdefault(name, "1")
     # Tools talk while they open; what they say goes with the errors.
-    out, sys.stdout = sys.stdout, sys.stderr
-    seen = opener(Path(path), float(fps))
-    print(json.dumps({"version": version, "videos": seen}), file=out)
+    with redirect_stdout(sys.stderr):
+        return {"version": version, "videos": opener(path, fps)}
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print(json.dumps(look(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]))))
