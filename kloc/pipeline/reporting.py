@@ -14,13 +14,14 @@ from kloc.crowd.agreement import Agreement, agreement, match
 from kloc.crowd.consolidate import from_stored
 from kloc.errors import KlocError
 from kloc.files import write_text
-from kloc.pipeline import benchmarking
+from kloc.pipeline import benchmarking, spending
 from kloc.pipeline.common import SIMULATED, stage
 from kloc.pipeline.publication import current_dataset
 from kloc.pipeline.telling import Reporter, Summary
 from kloc.pipeline.training import current_predictions
 from kloc.records import Annotation, Dataset, Instance
 from kloc.report.benchmark import PAPER_NOTE
+from kloc.report.campaign import price
 from kloc.report.html import Bar, Headline, ReportData, Table, Thumbnail, Timeline, Track, render_report
 from kloc.report.plots import Curve, CurvePoint
 from kloc.report.statistics import compute
@@ -200,22 +201,11 @@ def _quality(
 
 
 def _cost(workspace: Workspace) -> Table | None:
-    with workspace.store.transaction() as session:
-        every = rounds.all_rounds(session)
-        chosen = rounds.selections(session)
-        hits = crowd.hits(session)
-        counts = crowd.parsed_counts(session)
-        balances = {row.index: money.balance(session, [h.token for h in hits if h.round == row.index]) for row in every}
-    if not every:
-        return None
-    rows = []
-    for row in every:
-        mine = [s for s in chosen if s.round == row.index]
-        answers = sum(counts.get(h.token, 0) for h in hits if h.round == row.index)
-        minutes = sum(s.end - s.start for s in mine) / 60
-        spent = money.dollars(balances[row.index].committed)
-        rows.append((f"round {row.index}", row.strategy, len(mine), round(minutes, 1), answers, spent))
-    return Table(("round", "strategy", "videos", "minutes of video", "answers", "paid"), tuple(rows))
+    rows = tuple(
+        (f"round {r.round}", r.strategy, r.videos, round(r.minutes, 1), r.answers, price(r.dollars))
+        for r in spending.campaign(workspace).rounds
+    )
+    return Table(("round", "strategy", "videos", "minutes of video", "answers", "paid"), rows) if rows else None
 
 
 def _per_class(workspace: Workspace, dataset: Dataset) -> Table | None:

@@ -56,3 +56,8 @@ class Campaign:
     def dollars(self) -> float:
         """Paid in all rounds."""
         return sum(row.dollars for row in self.rounds)
+
+
+def price(dollars: float) -> str:
+    """For people: ``$1,200.50``, with the third decimal only where there is one."""
+    return f"${dollars:,.3f}".removesuffix("0")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from kloc.report.campaign import Agreement, Campaign
+from kloc.report.campaign import Agreement, Campaign, price
 from kloc.report.html import Cell, Headline, ReportData, Table, render_page
 from kloc.report.plots import Drawing, bars, heatmap, ranked
 from kloc.report.statistics import Statistics, sentences
@@ -75,7 +75,7 @@ def _headline(s: Statistics) -> tuple[Headline, ...]:
     if s.median_length is not None and s.mean_length is not None:
         cards.append(Headline("median length", f"{s.median_length:.1f} s", f"mean {s.mean_length:.1f} s"))
     if s.campaign is not None and s.campaign.rounds:
-        cards.append(Headline("paid", f"${s.campaign.dollars:,.2f}", f"in {len(s.campaign.rounds)} rounds"))
+        cards.append(Headline("paid", price(s.campaign.dollars), f"in {len(s.campaign.rounds)} rounds"))
     return tuple(cards)
 
 
@@ -122,8 +122,8 @@ def _rounds(campaign: Campaign) -> Table:
             r.videos,
             r.minutes,
             r.answers,
-            f"${r.dollars:,.2f}",
-            f"${r.dollars / max(r.videos, 1):,.2f}",
+            price(r.dollars),
+            price(r.dollars / max(r.videos, 1)),
         )
         for r in campaign.rounds
     )
@@ -134,7 +134,7 @@ def _chosen(campaign: Campaign) -> Table:
     ordered = sorted(campaign.chosen, key=lambda c: (-c.dollars, c.round, c.rank, c.video_id))
     shown, note = _first(ordered, "the dearest")
     rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (c.video_id, c.round, c.strategy, c.rank, c.answers, c.minutes, f"${c.dollars:,.2f}") for c in shown
+        (c.video_id, c.round, c.strategy, c.rank, c.answers, c.minutes, price(c.dollars)) for c in shown
     )
     return Table(("video", "round", "strategy", "rank", "answers", "minutes of work", "paid"), rows, note)
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kloc.report.campaign import Campaign
+from kloc.report.campaign import Campaign, price
 from kloc.report.label_problems import LabelProblem
 from kloc.report.statistics import Histogram, Pairwise, Statistics, sentences
 
@@ -154,15 +154,15 @@ def _campaign(campaign: Campaign, console: Console, limit: int | None) -> None:
         table = _table(f"Rounds{simulated}", console, columns)
         table.columns[1].justify = "left"
         for row in campaign.rounds:
-            figures = (f"{row.videos:,}", f"{row.minutes:,.1f}", f"{row.answers:,}", f"${row.dollars:,.2f}")
-            table.add_row(str(row.round), _plain(row.strategy), *figures, f"${row.dollars / max(row.videos, 1):,.2f}")
+            figures = (f"{row.videos:,}", f"{row.minutes:,.1f}", f"{row.answers:,}", price(row.dollars))
+            table.add_row(str(row.round), _plain(row.strategy), *figures, price(row.dollars / max(row.videos, 1)))
         console.print(table)
         columns = ("video", "round", "strategy", "rank", "answers", "work, min", "paid")
         table = _table(f"What each video cost{simulated}", console, columns)
         table.columns[0].max_width, table.columns[2].justify = 30, "left"
         chosen = sorted(campaign.chosen, key=lambda c: (-c.dollars, c.round, c.rank, c.video_id))
         for one in chosen[:limit]:
-            figures = (f"{one.rank:,}", f"{one.answers:,}", _number(one.minutes, 1), f"${one.dollars:,.2f}")
+            figures = (f"{one.rank:,}", f"{one.answers:,}", _number(one.minutes, 1), price(one.dollars))
             table.add_row(Text(_plain(one.video_id)), str(one.round), _plain(one.strategy), *figures)
         console.print(table)
         _cut("videos", len(chosen), limit, console)
