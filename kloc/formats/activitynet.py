@@ -113,26 +113,27 @@ def _draft(entry: dict[str, Any], subset: Subset, where: str, ids: Mapping[int, 
             known = listing(rows, f"{where}, annotations")
     timed = False
     for i, given in enumerate(known or ()):
-        here = f"{where}, annotation {i}"
-        with problems.counting("annotation that cannot be read, left out"):
-            fields = mapping(given, here)
+        try:
+            fields = mapping(given, "row")
             timed |= fields.get("segment") is not None
-            _take_row(draft, fields, here, ids)
+            _take_row(draft, fields, ids)
+        except FormatError as error:
+            problems.add("annotation that cannot be read, left out", f"{where}, annotation {i}, {error}")
     says_none = known == [] and (subset != "testing" or "annotated" in entry)
     said = timed or says_none or ("exhaustive_for" in entry and known is not None)
     draft.annotated = said and entry.get("annotated") is not False
     return draft
 
 
-def _take_row(draft: Draft, fields: dict[str, Any], here: str, ids: Mapping[int, str]) -> None:
+def _take_row(draft: Draft, fields: dict[str, Any], ids: Mapping[int, str]) -> None:
     label_id = fields.get("label_id")
     by_id = ids.get(label_id) if isinstance(label_id, int) else None
-    label = text(fields.get("label_name", fields.get("label", by_id)), f"{here}, label")
+    label = text(fields.get("label_name", fields.get("label", by_id)), "label")
     if fields.get("segment") is None:
         draft.labels.add(label)
         return
-    start, end = segment(fields["segment"], f"{here}, segment")
-    confidence = number(fields.get("confidence", 1.0), f"{here}, confidence")
+    start, end = segment(fields["segment"], "segment")
+    confidence = number(fields.get("confidence", 1.0), "confidence")
     draft.found.append(Instance(start, end, label, confidence))
 
 

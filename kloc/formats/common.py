@@ -150,6 +150,8 @@ def read_json(path: Path, problems: Problems | None = None) -> Any:
 
 def number(value: Any, where: str) -> float:
     """A finite float from a JSON number or a string that spells one. Raises FormatError naming ``where``."""
+    if type(value) is float and math.isfinite(value):  # nearly all of them
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise FormatError(f"{where}: {_short(value)} is not a number")
     try:
@@ -238,8 +240,8 @@ def clean_instances(
             problems.add("segment given twice, counted once", video_id)
             continue
         seen.add((low, high, one.label))
-        kept.append(Instance(low, high, one.label, one.confidence))
-    return tuple(sorted(kept))
+        kept.append(one if (low, high) == (one.start, one.end) else Instance(low, high, one.label, one.confidence))
+    return tuple(sorted(kept, key=lambda one: (one.start, one.end, one.label, one.confidence)))
 
 
 def _short(value: Any) -> str:

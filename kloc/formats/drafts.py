@@ -78,15 +78,17 @@ def row(one: Instance) -> dict[str, Any]:
 def draft_of(entry: Mapping[str, Any], subset: Subset, where: str, problems: Problems) -> Draft:
     """What `facts` wrote, or somebody else; a field that cannot be read is counted and taken as not given."""
     draft = Draft(subset)
-    with problems.counting("start of a video that cannot be read, taken as 0"):
-        draft.start = number(entry.get("start", 0.0), f"{where}, start")
+    if "start" in entry:
+        with problems.counting("start of a video that cannot be read, taken as 0"):
+            draft.start = number(entry["start"], f"{where}, start")
     with problems.counting("duration that cannot be read, taken as unknown"):
         draft.duration = _duration(entry, where)
     if entry.get("url"):
         with problems.counting("url that cannot be read, left out"):
             draft.url = text(entry["url"], f"{where}, url")
-    with problems.counting("labels that cannot be read, left out"):
-        draft.labels = {text(x, f"{where}, labels") for x in listing(entry.get("labels", []), f"{where}, labels")}
+    if "labels" in entry:
+        with problems.counting("labels that cannot be read, left out"):
+            draft.labels = {text(x, f"{where}, labels") for x in listing(entry["labels"], f"{where}, labels")}
     if entry.get("exhaustive_for", "all") != "all":
         draft.exhaustive = frozenset()  # where it cannot be read, nothing is known to be absent
         with problems.counting("exhaustive_for that cannot be read, taken as no class"):

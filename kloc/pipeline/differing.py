@@ -31,10 +31,9 @@ def diff(before: Path, after: Path | None, workspace: Path | None, format: str =
         new, more = carding.published(opened), []
         named = (str(before), f"the workspace {opened.root}")
     found = compare(old, new)
-    facts = {"before": named[0], "after": named[1], **_facts(found)}
+    facts = {"before": named[0], "after": named[1]} | ({"difference": "none"} if found.same else {}) | _facts(found)
     said = [f"before: {line}" for line in problems] + [f"after: {line}" for line in more]
-    hint = "nothing differs" if found.same else ""
-    return found, Summary("diff", facts, said, hint, data={"difference": found.to_json()})
+    return found, Summary("diff", facts, said, data={"difference": found.to_json()})
 
 
 def _open(path: Path, format: str) -> tuple[Dataset, list[str]]:

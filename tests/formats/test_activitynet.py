@@ -149,7 +149,7 @@ def test_a_video_that_cannot_be_read_is_left_out(tmp_path: Path, entry: str, sen
         ),
         ('"annotations": [{"label": ""}]', "annotation 0, label: expected a name, found ''"),
         ('"annotations": [{"label": "\\ud800", "segment": [1, 2]}]', "holds half of a surrogate pair"),
-        ('"annotations": [7]', "annotation 0: expected an object, found 7"),
+        ('"annotations": [7]', "annotation 0, row: expected an object, found 7"),
         ('"annotations": [{"label": "x", "segment": [1]}]', "annotation 0, segment: a segment has a start and an end"),
         ('"annotations": [{"label": "x", "segment": "1-2"}]', "segment: expected a list, found '1-2'"),
         ('"annotations": [{"label": "x", "segment": [1, NaN]}]', "segment: nan is not a finite number"),
