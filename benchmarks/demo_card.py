@@ -6,15 +6,16 @@ run too, so that the card shows one. The facts lie beside the card; a test makes
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from kloc.files import write_json
-from kloc.formats import huggingface
-from kloc.formats.common import Extra
-from kloc.pipeline import benchmarking, carding, demo
+from kloc.pipeline import benchmarking, carding, demo, versions
 from kloc.pipeline.telling import Silent
+from kloc.report.card_files import data_files
 from kloc.workspace import Workspace
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "dataset_cards" / "demo"
@@ -27,14 +28,22 @@ def make(folder: Path, out: Path = EXAMPLE) -> None:
         folder,
         n_videos=48,
         seed=7,
-        tell=lambda command, summary: print(command or summary.stage),
+        tell=lambda command, summary: print(command or summary.stage, flush=True),
         show_statistics=lambda statistics: None,
         reporter=Silent(),
     )
     workspace = Workspace.open(folder / demo.ARMS[0])
     benchmarking.benchmark(workspace, reporter=Silent())
-    huggingface.write(out, carding.published(workspace), Extra())
-    write_json(out / FACTS, carding.write(out, carding.of_workspace(workspace)).to_json())
+    carding.card(workspace)
+    shutil.rmtree(out, ignore_errors=True)
+    for name in ("pictures", "data"):
+        shutil.copytree(workspace.dataset / name, out / name)
+    for name in ("README.md", "croissant.json"):
+        shutil.copy(workspace.dataset / name, out)
+    version = versions.read(workspace.dataset)
+    assert version is not None, "the card is an export"
+    facts = replace(carding.of_workspace(workspace), version=str(version.version))
+    write_json(out / FACTS, data_files(facts, out).to_json())
     workspace.close()
 
 

@@ -11,10 +11,8 @@ from typing import Any
 from kloc import __version__
 from kloc.errors import UsageError
 from kloc.files import atomic_write, fingerprint, write_json, write_text
-from kloc.formats import huggingface
-from kloc.formats.common import Extra
 from kloc.formats.interchange import all_classes
-from kloc.pipeline import benchmarking, card_campaign, card_checks, datasheet, quality, reporting, spending
+from kloc.pipeline import benchmarking, card_campaign, card_checks, datasheet, quality, reporting, spending, versions
 from kloc.pipeline.common import stage
 from kloc.pipeline.publication import current_dataset
 from kloc.pipeline.telling import Summary
@@ -32,20 +30,23 @@ from kloc.workspace import Workspace
 def card(workspace: Workspace, *, answers: Mapping[str, str] | None = None) -> Summary:
     """Write the dataset with its card into ``dataset/``: README.md, croissant.json, pictures/ and data/ (parquet).
 
-    ``answers``: to questions of the datasheet, kept in the workspace. Raises :class:`UsageError` while nothing is
-    annotated.
+    That is the export for Hugging Face, beside the usual or earlier ones. ``answers``: to questions of the datasheet,
+    kept in the workspace.
+    Raises :class:`UsageError` while nothing is annotated.
     """
+    from kloc.pipeline import exporting  # which writes cards as well
+
     datasheet.keep(workspace, answers)
+    others = () if versions.read(workspace.dataset) else exporting.DEFAULT
+    done = exporting.export(workspace, formats=(*others, "huggingface"))
     facts = of_workspace(workspace)
-    losses = huggingface.write(workspace.dataset, published(workspace), Extra())
-    facts = write(workspace.dataset, facts)
     words = workspace.settings.publication
     missing = [name for name in ("source", "description", "citation") if not getattr(words, name)]
     if words.licence == "unknown":
         missing.insert(0, "licence")
     open_ones = [one for one in facts.datasheet if not one.answer]
     problems = [f"the card lacks what only you know: publication.{', publication.'.join(missing)} in kloc.toml"]
-    problems = (problems if missing else []) + losses
+    problems = (problems if missing else []) + done.problems
     if open_ones:
         problems.append(
             f"{len(open_ones)} questions of the datasheet are open: kloc card --ask, or edit {datasheet.FILE}"
@@ -54,6 +55,8 @@ def card(workspace: Workspace, *, answers: Mapping[str, str] | None = None) -> S
     told = {
         "card": str(workspace.dataset / "README.md"),
         "beside it": "croissant.json, pictures/, data/ (parquet)",
+        "exported as": ", ".join(done.data["formats"]),
+        "version": done.facts["version"],
         "known problems": f"{found} of {len(facts.checks)} checks found some",
     }
     return Summary("card", told, problems, "kloc export")

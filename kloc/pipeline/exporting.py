@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -49,8 +49,7 @@ def export(
     known = versions.read(folder)
     lines = _answers(workspace) if answers or (known is not None and known.answers) else None
     extra = Extra(_origin(origin), media=_media(workspace), header=simulated_origin(workspace))
-    cards = carding.of_workspace(workspace) if "huggingface" in formats else None
-    return _export(dataset, folder, extra, formats, lines, cards, own=out is None)
+    return _export(dataset, folder, extra, formats, lines, lambda: carding.of_workspace(workspace), own=out is None)
 
 
 def export_file(
@@ -63,7 +62,7 @@ def export_file(
     if not dataset.videos:
         raise UsageError(f"{source}: holds no video that could be exported")
     extra = Extra(_origin(origin), header={"origin": dataset.origin} if dataset.origin else {})
-    done = _export(dataset, out, extra, formats, None, None, own=False)
+    done = _export(dataset, out, extra, formats, None, lambda: carding.of_dataset(dataset), own=False)
     return replace(done, problems=[f"{source.name}: {line}" for line in problems] + done.problems)
 
 
@@ -73,7 +72,7 @@ def _export(
     extra: Extra,
     formats: Sequence[str],
     answers: Sequence[str] | None,
-    card: Card | None,
+    card: Callable[[], Card],
     *,
     own: bool,
 ) -> Summary:
@@ -86,7 +85,7 @@ def _export(
     def write(into: Path, format: Format, told: Extra) -> list[str]:
         losses = format.module.write(into / format.file, dataset, told)
         if format.name == "huggingface":
-            carding.write(into, carding.of_dataset(dataset) if card is None else card)
+            carding.write(into, replace(card(), version=told.version))
         return losses
 
     version, said = versions.publish(
