@@ -207,16 +207,16 @@ def plan(experiment: Experiment, source: AnnotatedSet, lab: Lab, *, workers: int
     if oracles := {(arm.noise, arm.seed) for arm in experiment.arms if arm.noise}:
         parts.append(Part("noisy labels", len(oracles) * _relabelling(source, lab, max(oracles)[0])))
     whole = taken[Probe("cold", stop)] * len(split.pool) / stop
-    parts.append(Part("all labels", spread([whole] * n_seeds, workers)))
+    parts.append(Part("all labels", _spread([whole] * n_seeds, workers)))
     if experiment.needs("mcle"):
         n_priors = sum(experiment.needs("mcle", seed) for seed in experiment.seeds)
-        parts.append(Part("MCLE's prior", spread([taken[Probe("prior")]] * n_priors, workers)))
+        parts.append(Part("MCLE's prior", _spread([taken[Probe("prior")]] * n_priors, workers)))
     if experiment.needs("lal"):
         n_taught = sum(experiment.needs("lal", seed) for seed in experiment.seeds)
         parts.append(Part("teaching LAL", _teaching(experiment, taken, workers) * n_taught))
     arms = [_arm_seconds(arm, experiment, taken, sizes, batches) for arm in experiment.arms]
     order = np.argsort([arm.batch for arm in experiment.arms], kind="stable")
-    parts.append(Part("arms", spread([arms[i] for i in order], workers)))
+    parts.append(Part("arms", _spread([arms[i] for i in order], workers)))
     return Plan(tuple(parts), workers, time.perf_counter() - began)
 
 
@@ -277,12 +277,12 @@ def _teaching(experiment: Experiment, taken: Mapping[Probe, float], workers: int
     # The regressor is fitted to all lessons, and to those outside of each fold; it takes the square of their number.
     fits = 1.0 + FOLDS * (1.0 - 1.0 / FOLDS) ** 2
     if lal.mode == "independent":
-        return spread(lessons * lal.n_splits, workers) + fits * taken[Probe("fit")]
+        return _spread(lessons * lal.n_splits, workers) + fits * taken[Probe("fit")]
     alone = 0.0
     for size in range(1, len(lessons)):  # before every size but the first: what was learned, and what it would label
         fits += (size / len(lessons)) ** 2
         alone += lal.n_splits * taken[Probe("grow", size)]
-    return sum(spread([lesson] * lal.n_splits, workers) for lesson in lessons) + fits * taken[Probe("fit")] + alone
+    return sum(_spread([lesson] * lal.n_splits, workers) for lesson in lessons) + fits * taken[Probe("fit")] + alone
 
 
 def _arm_seconds(
@@ -307,7 +307,7 @@ def _arm_seconds(
     return float(seconds("step", sizes).sum() + seconds("judge", sizes)[judged].sum() + chosen[:-1].sum())
 
 
-def spread(seconds: Sequence[float], workers: int) -> float:
+def _spread(seconds: Sequence[float], workers: int) -> float:
     """Wall seconds of tasks that are taken in turn by whichever worker is free; starting one counts too."""
     free = [_START_S] * min(workers, max(1, len(seconds))) if workers > 1 else [0.0]
     for each in seconds:

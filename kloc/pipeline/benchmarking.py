@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,6 @@ from kloc.experiments.benchmark import (
     gains_of,
     rows_of,
 )
-from kloc.experiments.plan import spread
 from kloc.experiments.source import fingerprint_of
 from kloc.files import fingerprint, write_json
 from kloc.localizers.base import LOCALIZERS, localizer_names
@@ -107,9 +107,8 @@ def benchmark(
     write_json(path, table.to_json())
     with workspace.store.transaction() as session:
         artefacts.put(session, STAGE, "current", _mark(job.exam), workspace.relative(path), {"table": table.to_json()})
-    done = [cell for cell in found if cell.model != GUESSING]
-    now = sum(cell.model != GUESSING for cell in left if cell not in failed)
-    facts: dict[str, Any] = {"trainings": f"{now} done now, {len(done) - now} before"}
+    now = _trainings(cell for cell in left if cell not in failed)
+    facts: dict[str, Any] = {"trainings": f"{now} done now, {_trainings(found) - now} before"}
     facts["written"] = str(path)
     return table, Summary("benchmark", facts, problems, "kloc card", data=table.to_json(), idle=not left)
 
@@ -120,33 +119,44 @@ def plan(workspace: Workspace, *, seeds: int = 3, models: Sequence[str] = (), re
     Raises as `benchmark`, and KlocError where a localizer fails on the videos it is tried on.
     """
     job = _job(workspace, seeds, models)
-    done = _kept(workspace, job)
-    left = [cell for cell in job.cells if cell not in done and cell.model != GUESSING]
+    done, workers = _kept(workspace, job), workspace.workers
+    left = [cell for cell in job.cells if cell not in done]
     n, tested = len(job.exam.training), len(job.exam.testing)
-    sizes = sorted({min(n, _TRIED), min(n, 3 * _TRIED)})
-    probes = [Probe(m, size, min(tested, _TRIED)) for m in dict.fromkeys(cell.model for cell in left) for size in sizes]
-    reporter.start("trying", len(probes) * workspace.workers)
+    sizes = {model: sorted({min(n, _TRIED), min(n, 3 * _TRIED)}) for model in dict.fromkeys(c.model for c in left)}
+    sizes |= {GUESSING: [n]} if GUESSING in sizes else {}
+    probes = [Probe(model, size, min(tested, _TRIED)) for model, own in sizes.items() for size in own]
+    reporter.start("trying", len(probes) * workers)
     times: dict[Probe, list[Taken]] = {}
     failed: dict[Probe, str] = {}
+    began = time.perf_counter()
     map_videos(
-        partial(make_examiner, workspace.root, job.settings), [p for p in probes for _ in range(workspace.workers)],
-        workers=workspace.workers, on_result=lambda probe, taken: times.setdefault(probe, []).append(taken),
+        partial(make_examiner, workspace.root, job.settings), [p for p in probes for _ in range(workers)],
+        workers=workers, on_result=lambda probe, taken: times.setdefault(probe, []).append(taken),
         on_error=failed.__setitem__, progress=lambda *_: reporter.advance(),
     )  # fmt: skip
+    elapsed = time.perf_counter() - began
     reporter.finish()
     if failed:
         probe, why = next(iter(failed.items()))
         raise KlocError(f"{probe.model} fails on {probe.n_training} videos, the plan cannot be made: {why}")
-    seconds = {m: _seconds([p for p in probes if p.model == m], times, n, tested) for m in {p.model for p in probes}}
-    whole = spread([seconds[cell.model] for cell in left], workspace.workers)
+    busy = sum(taken.training + taken.testing for every in times.values() for taken in every) / workers
+    seconds = {m: _seconds([p for p in probes if p.model == m], times, n, tested) for m in sizes}
+    # Processes start and read what they work on, as they did here; then all are busy to the end, but for the last cell.
+    whole = max(0.0, elapsed - busy) + max(
+        sum(seconds[cell.model] for cell in left) / workers, max((seconds[cell.model] for cell in left), default=0.0)
+    )
     facts: dict[str, Any] = {
-        "trainings": f"{len(left)} to do, {sum(cell.model != GUESSING for cell in done)} done",
+        "trainings": f"{_trainings(left)} to do, {_trainings(done)} done",
         "videos": f"{n} training, {tested} {job.exam.subset}",
-        "workers": workspace.workers,
+        "workers": workers,
     }
-    facts |= {f"{m}, one training": clock(seconds[m]) for m in sorted(seconds)}
+    facts |= {f"{m}, one training": clock(seconds[m]) for m in sorted(seconds) if m != GUESSING}
     facts["in all"] = clock(whole)
     return Summary("benchmark --plan", facts, job.problems, "kloc benchmark", data={"seconds": whole})
+
+
+def _trainings(cells: Iterable[Cell]) -> int:
+    return sum(cell.model != GUESSING for cell in cells)
 
 
 def _seconds(probes: Sequence[Probe], times: dict[Probe, list[Taken]], n: int, tested: int) -> float:

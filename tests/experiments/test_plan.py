@@ -15,7 +15,7 @@ from kloc.experiments.arm import Bench, Pace, read_lines, run_arm
 from kloc.experiments.curves import Arm
 from kloc.experiments.lab import Lab
 from kloc.experiments.lal_bootstrap import LalSettings
-from kloc.experiments.plan import Probe, _arm_seconds, _batches, spread, plan
+from kloc.experiments.plan import Probe, _arm_seconds, _batches, _spread, plan
 from kloc.experiments.protocol import make_split
 from kloc.experiments.runner import Experiment
 from kloc.threads import one_thread
@@ -121,13 +121,13 @@ def slow_spread(seconds, workers: int) -> float:
 
 @given(st.lists(st.integers(0, 12), max_size=12), st.integers(1, 5))
 def test_spreading_tasks_equals_a_slow_clock(seconds, workers) -> None:
-    assert spread([float(s) for s in seconds], workers) == slow_spread(seconds, workers)
+    assert _spread([float(s) for s in seconds], workers) == slow_spread(seconds, workers)
 
 
 def test_one_worker_takes_the_sum_and_many_the_longest() -> None:
-    assert spread([1.0, 2.0, 3.0], 1) == 6.0
-    assert spread([1.0, 2.0, 3.0], 3) == planning._START_S + 3.0
-    assert spread([], 1) == 0.0
+    assert _spread([1.0, 2.0, 3.0], 1) == 6.0
+    assert _spread([1.0, 2.0, 3.0], 3) == planning._START_S + 3.0
+    assert _spread([], 1) == 0.0
 
 
 @pytest.fixture
