@@ -162,7 +162,7 @@ class BenchmarkTable:
         for paper in PAPER:
             values = [f"*{value:.1f}*" for value in (*paper.values, paper.average)]
             lines.append(_line([f"*the paper's {paper.model}*", f"*{paper.regime}*", *values]))
-        told = [*self.sentences(), f"In italics: {PAPER_NOTE}."]
+        told = [*self.sentences(), *self.problems, f"In italics: {PAPER_NOTE}."]
         return "\n".join([*lines, "", *(f"- {_plain(sentence)}" for sentence in told), ""])
 
     def terminal(self, console: Console) -> None:
