@@ -1,11 +1,9 @@
 """How much the average mAP depends on coverage, length and number of instances.
 
-For each bin the truth is its instances alone; detections that took an instance of another bin are dropped, neither
-right nor wrong; all other false positives stay. Normalised precision makes bins of different sizes comparable
-(DETAD, section 4.2). The mean goes over the classes that have an instance in the bin, then over the thresholds.
-
-Where this deviates from DETAD's program: what a detection took is looked at threshold by threshold (there, one that
-took an instance of another bin at any threshold is dropped from that threshold on).
+For each bin the truth is its instances alone. A detection that takes an instance of another bin at any of the
+thresholds belongs there and is dropped at all of them, neither right nor wrong; all other false positives stay.
+Normalised precision makes bins of different sizes comparable (DETAD, section 4.2, and its program). The mean goes over
+the classes that have an instance in the bin, then over the thresholds.
 """
 
 from __future__ import annotations
@@ -65,8 +63,8 @@ def sensitivity(matched: Matched, index: NDArray[np.int64], bins: tuple[Bins, ..
 def _bin(matched: Matched, inside: NDArray[np.bool_], name: str, span: str) -> BinFigures:
     """Figures of the instances ``inside``, bool ``(G,)``."""
     n_truth = np.bincount(matched.truth.label[inside], minlength=len(matched.truth.classes))
-    # One more place, for the rows that took nothing.
-    right = np.append(inside, False)[np.maximum(matched.instance, -1)] & matched.right
-    return BinFigures(
-        name, span, int(inside.sum()), *means(matched, right, matched.wrong, matched.found.label, n_truth)
-    )
+    # One more place, for the rows that took nothing: they took nothing elsewhere either.
+    elsewhere = np.append(~inside, False)[np.maximum(matched.instance, -1)]
+    stay = ~elsewhere.any(axis=0)
+    figures = means(matched, matched.right & stay, matched.wrong & stay, matched.found.label, n_truth)
+    return BinFigures(name, span, int(inside.sum()), *figures)

@@ -135,20 +135,21 @@ class World:
         keep: Callable[[Verdict, float, int], bool] = lambda verdict, threshold, rank: True,
         inside: Callable[[tuple[str, int]], bool] = lambda key: True,
     ) -> float:
-        """Mean over thresholds and classes; of the detections kept and the instances inside."""
+        """Mean over thresholds and classes; of the detections kept and the instances inside.
+
+        What takes an instance outside at any threshold is not kept at any.
+        """
         by_class = []
         for label in self.classes:
             n_truth = sum(inside(key) for key in self.of(label))
             if not n_truth:
                 continue
             weight = self.mean_per_class if normalised else n_truth
-            for threshold in thresholds:
-                verdicts = [
-                    v
-                    for rank, v in enumerate(self.verdicts(label, threshold))
-                    if keep(v, threshold, rank) and (v.took is None or inside(v.took))
-                ]
-                by_class.append(self.ap(verdicts, n_truth, weight))
+            at = [self.verdicts(label, threshold) for threshold in thresholds]
+            stay = [not any(v.took is not None and not inside(v.took) for v in same) for same in zip(*at, strict=True)]
+            for threshold, verdicts in zip(thresholds, at, strict=True):
+                left = [v for n, v in enumerate(verdicts) if stay[n] and keep(v, threshold, n)]
+                by_class.append(self.ap(left, n_truth, weight))
         return sum(by_class) / len(by_class) if by_class else math.nan
 
     def missed(self, thresholds: Sequence[float]) -> dict[tuple[str, int], float]:
