@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 #: What GitHub shows of a README is 1012 pixels wide.
-WIDTH, HEIGHT = 1280, 800
+WIDTH, NARROW, HEIGHT = 1280, 900, 800
 #: A README should be quick to load.
 MOST_BYTES = 150_000
 #: The demo's video that the annotation page shows.
-SHOWN = "demo_020"
+SHOWN = "demo_019"
 TOKEN = "a-token-for-whoever-takes-the-pictures-of-kloc"
 
 
@@ -44,18 +44,28 @@ def take(folder: Path) -> list[Path]:
     program = annotator.chromium()
     if program is None:
         raise RuntimeError("pictures need Chromium; install it")
-    made = demo.demo(folder, n_videos=48, seed=7, tell=_nothing, show_statistics=_nothing, reporter=Silent())
+    demo.demo(folder, n_videos=48, seed=7, tell=_nothing, show_statistics=_nothing, reporter=Silent())
     truth = activitynet.read(folder / "truth.json").dataset
+    reports = folder / demo.ARMS[0] / "reports"
+    for command in ("stats", "evaluate"):
+        kloc(command, "--html", str(reports / f"{command}.html"), "--workspace", str(reports.parent))
     with annotator.browser(program) as browser:
         return [
             annotating(browser, folder, truth),
-            part(browser, compared(folder), "#learning", "learning-curve", width=900),
-            part(browser, Path(made.facts["report"]), "#videos .video >> nth=1", "report", width=900),
+            part(browser, compared(folder), "#learning", "learning-curve"),
+            part(browser, reports / "report.html", "#videos .video >> nth=1", "report"),
+            part(browser, reports / "stats.html", "#attributes", "statistics"),
+            part(browser, reports / "evaluate.html", "#false-positives", "evaluation"),
         ]
 
 
 def _nothing(*_: object) -> None:
     """Whom nobody listens to."""
+
+
+def kloc(*arguments: str) -> None:
+    """Run a command of kloc, quietly."""
+    subprocess.run([sys.executable, "-m", "kloc", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def compared(folder: Path) -> Path:
@@ -68,21 +78,8 @@ def compared(folder: Path) -> Path:
     features.extract(workspace, reporter=Silent())
     proposals.propose(workspace, reporter=Silent())
     workspace.close()
-    arguments = [
-        "--strategy",
-        "random",
-        "--strategy",
-        "us",
-        "--batch",
-        "4",
-        "--seeds",
-        "5",
-        "--out",
-        str(root / "compared"),
-    ]
-    subprocess.run(
-        [sys.executable, "-m", "kloc", "simulate", str(root), *arguments], check=True, stdout=subprocess.DEVNULL
-    )
+    strategies = ("--strategy", "random", "--strategy", "us")
+    kloc("simulate", str(root), *strategies, "--batch", "4", "--seeds", "5", "--out", str(root / "compared"))
     return root / "compared" / "report.html"
 
 
@@ -100,10 +97,10 @@ def tab(browser: Browser) -> Iterator[Any]:
         raise RuntimeError(f"a script of the page failed: {errors[0]}")
 
 
-def part(browser: Browser, page: Path, selector: str, name: str, width: int) -> Path:
-    """One part of a page on the disk, at a width of the window."""
+def part(browser: Browser, page: Path, selector: str, name: str) -> Path:
+    """One part of a page on the disk."""
     with tab(browser) as opened:
-        opened.set_viewport_size({"width": width, "height": HEIGHT})
+        opened.set_viewport_size({"width": NARROW, "height": HEIGHT})
         opened.goto(page.as_uri())
         return keep(opened.locator(selector).screenshot(), name)
 

@@ -34,13 +34,20 @@ def commands() -> str:
         "Most commands take the first two of these; the others stand before the command (`kloc --debug train`).",
         "",
     ]
-    lines += _table(("option", ""), [*shared.values(), *_options(root).values()])
+    lines += _table(("option", "what it does"), [*shared.values(), *_options(root).values()])
+    rows = [(f"[{name}](#{name.replace(' ', '-')})", _paragraphs(command)[0]) for name, _, command in leaves]
+    lines += _table(("command", "what it does"), rows)
     before = ""
     for name, panel, command in leaves:
         lines += [f"## {panel}", ""] if panel != before else []
         lines += _command(name, command)
         before = panel
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _paragraphs(command: Any) -> list[str]:
+    """A command's help, each paragraph on one line."""
+    return [" ".join(text.split()) for text in (command.help or "").split("\n\n")]
 
 
 def _leaves(group: Any, path: str, panel: str = "") -> Iterator[tuple[str, str, Any]]:
@@ -59,9 +66,9 @@ def _command(name: str, command: Any) -> list[str]:
     shared = [f"`{option}`" for option in _options(command, _SHARED)]
     own = {option: row for option, row in _options(command).items() if option not in _SHARED}
     usage = " ".join([name, *(_metavar(found) for found in arguments), *(["[OPTIONS]"] if own or shared else [])])
-    lines = [f"### {name}", "", " ".join((command.help or "").split()), "", "```", usage, "```", ""]
+    lines = [f"### {name}", "", "\n\n".join(_paragraphs(command)), "", "```", usage, "```", ""]
     rows = [(f"`{_metavar(found)}`", found.help or "") for found in arguments]
-    lines += _table(("", ""), [*rows, *own.values()]) if rows or own else []
+    lines += _table(("say", "what it does"), [*rows, *own.values()]) if rows or own else []
     if shared:
         lines += [f"Also {' and '.join(shared)}.", ""]
     return lines

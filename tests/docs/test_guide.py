@@ -51,7 +51,16 @@ def walk(campaign_files: Any, tmp_path_factory: pytest.TempPathFactory) -> Walk:
 
 
 def test_the_guide_ends_with_a_published_dataset(walk: Walk) -> None:
-    assert "annotated" in walk.said["status"]
-    assert (walk.root / "dataset" / "README.md").exists()
-    assert (walk.root / "dataset" / "annotations.json").exists()
-    assert list((walk.root / "reports").glob("*.html"))
+    dataset, reports = walk.root / "dataset", walk.root / "reports"
+    for made in (dataset / "README.md", dataset / "annotations.json", dataset / "croissant.json"):
+        assert made.stat().st_size > 0
+    assert list((dataset / "data").glob("*.parquet"))
+    assert {"statistics.html", "evaluation.html", "report.html"} <= {page.name for page in reports.glob("*.html")}
+    assert "none" in next(line for line in walk.said["diff dataset"].splitlines() if line.startswith("difference"))
+
+
+def test_what_the_guide_makes_of_simulated_answers_says_so(walk: Walk) -> None:
+    for page in ("README.md", "annotations.json"):
+        assert "simulated" in (walk.root / "dataset" / page).read_text(encoding="utf-8")
+    for page in ("statistics.html", "report.html"):
+        assert "imulated" in (walk.root / "reports" / page).read_text(encoding="utf-8")
