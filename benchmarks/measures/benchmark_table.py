@@ -56,7 +56,7 @@ def _workspaces(context: Context) -> Iterator[tuple[str, Path]]:
     if not VIDEOS.is_dir():
         context.say("  left out: the real videos are not here (shared/data beside the checkout)")
         return
-    made = plans(VIDEOS, {"training": 26, "validation": 9}, context.seed)
+    made = plans(VIDEOS, {"training": 12, "validation": 6}, context.seed)
     make_workspace(context.scratch / "joined", made, fps=3.0)
     yield "joined UCF101", context.scratch / "joined"
 
@@ -77,7 +77,7 @@ def _of_workspace(name: str, root: Path) -> list[Figure]:
 
 def _of_annotations(context: Context) -> list[Figure]:
     """20 of ActivityNet's classes; features are simulated (`kloc.experiments.simulated_features`), cells one by one."""
-    n_classes, n_videos, n_seeds = (20, 800, 3) if context.full else (5, 60, 1)
+    n_classes, n_videos, n_seeds = (20, 400, 3) if context.full else (5, 60, 1)
     source = simulated_set(ANNOTATIONS, n_classes, n_videos)
     exam = Exam.of(source)
     examiner = Examiner(exam, LOCALIZER)
