@@ -28,11 +28,12 @@ def world(seed: int) -> tuple[Dataset, dict[str, list[Detection]]]:
     videos, annotations, detections = {}, {}, {}
     for n in range(int(rng.integers(1, 6))):
         name = f"v{n}"
-        video = videos[name] = Video(name, 0.0, float(rng.integers(20, 400)))
+        first = float(rng.integers(0, 4))
+        video = videos[name] = Video(name, first, first + float(rng.integers(20, 400)))
         instances = []
         for _ in range(int(rng.integers(0, 12))):
             start = float(rng.integers(0, video.end - 10))
-            end = min(start + float(rng.integers(1, 12) ** 2), video.end)
+            end = min(start + float(rng.integers(1, 12) ** 2), video.end + 5.0)  # a few reach beyond their video
             instances.append(Instance(start, end, str(rng.choice(CLASSES[:4], p=[0.5, 0.25, 0.15, 0.1]))))
         annotations[name] = Annotation(video.item, tuple(instances))
         found = []
@@ -121,9 +122,14 @@ def test_bins_are_as_defined(seed: int, rule: str, bins: str) -> None:
 
     missed = slow.missed(THRESHOLDS)
     per_video = {v: sum(k[0] == v for k in slow.instances) for v in truth.videos}
+
+    def length(key) -> float:
+        instance, video = slow.instances[key], truth.videos[key[0]]
+        return min(instance.end, video.end) - max(instance.start, video.start)
+
     value = {
-        "coverage": lambda k: slow.instances[k].duration / truth.videos[k[0]].duration,
-        "length": lambda k: slow.instances[k].duration,
+        "coverage": lambda k: length(k) / truth.videos[k[0]].duration,
+        "length": length,
         "instances": lambda k: per_video[k[0]],
     }
     for row, shares in zip(found.sensitivity, found.false_negatives.by_bin, strict=True):
@@ -207,6 +213,16 @@ def test_each_kind_by_hand() -> None:
     assert [max(row, key=row.get) for row in kinds[1:7]] == expected
     assert all(max(row.values()) == 1.0 for row in kinds[1:7])
     assert found.unranked == 0
+
+
+@pytest.mark.parametrize(("before", "missed"), [(18, 0.0), (19, 1.0)])
+def test_what_is_found_too_late_is_missed(before: int, missed: float) -> None:
+    video = Video("v", 0.0, 100.0)
+    truth = Dataset(("dive",), {"v": video}, {"v": Annotation(video.item, (Instance(10, 20, "dive"),))})
+    wrong = [Detection(50 + n, 60 + n, "dive", 0.9 - n / 100) for n in range(before)]
+    found = fast(truth, {"v": [*wrong, Detection(10, 20, "dive", 0.1)]})
+    # Precision at the hit is 1 / 19 with 18 before it, and no more than 5 % with 19.
+    assert found.false_negatives.missed == missed
 
 
 def test_nothing_to_judge_gives_no_figure_and_no_warning() -> None:
