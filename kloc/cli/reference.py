@@ -16,7 +16,6 @@ import typer
 from kloc.cli import app
 from kloc.config import Settings, toml_value
 from kloc.files import write_text
-from kloc.formats.losses import ASPECTS
 from kloc.formats.registry import FORMATS
 
 #: Options that stand once at the top, not at every command.
@@ -122,8 +121,10 @@ def _limits(field: dict[str, Any]) -> str:
 _FORMATS = """
 `kloc export --format NAME` writes them, `kloc import annotations PATH --format NAME` reads them. The last column is
 what a format has no place for; writing says which of it *your* dataset has. Everything else reads back as it was, times
-and confidences to the microsecond (paths of files and the name of the dataset do not travel). What is wrong in a file
-that is read is counted and said, and the rest is used. How to add a format: [extending.md](extending.md).
+and confidences to the microsecond (paths of files and the name of the dataset do not travel). FiftyOne, CVAT and Label
+Studio themselves count frames, so that they show a boundary up to half a frame off; the seconds stand beside the
+frames, and `kloc import annotations` takes them unless somebody moved the segment since. What is wrong in a file is
+counted and said when it is read, and the rest is used. How to add a format: [extending.md](extending.md).
 """
 
 
@@ -132,9 +133,8 @@ def formats() -> str:
     lines = ["# Formats", "", _MADE, _FORMATS]
     rows = []
     for one in FORMATS.values():
-        lost = "; ".join(words for aspect, words in ASPECTS.items() if aspect in one.module.LOST)
         place = "the folder itself" if one.file == "." else f"{one.kind} `{one.file}`"
-        rows.append((f"`{one.name}`", one.title, place, lost or "nothing is lost"))
+        rows.append((f"`{one.name}`", one.title, place, "; ".join(one.lost) or "nothing is lost"))
     lines += _table(("name", "format", "in an export's folder", "has no place for"), rows)
     return "\n".join(lines).rstrip() + "\n"
 

@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from kloc.formats.common import Extra, Reading, rebased
 from kloc.formats.interchange import (
     KEY,
+    MILLISECONDS,
     Collector,
     all_classes,
     as_object,
@@ -37,6 +38,7 @@ from kloc.formats.losses import Aspect, sentences
 from kloc.records import Dataset, Instance
 
 LOST: frozenset[Aspect] = frozenset({"confidence"})
+ROUNDED = MILLISECONDS
 
 _VOCABULARY = "classes"
 _TYPE = "instance"

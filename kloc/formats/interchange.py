@@ -29,6 +29,8 @@ _ABOUT = f"{KEY}.json"
 #: Frames per second of a video whose own are not known.
 NOMINAL_FPS = 25.0
 DECIMALS = 6
+#: What is lost of times in a format that counts milliseconds.
+MILLISECONDS = "times between whole milliseconds"
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 #: Times beyond it (seconds, milliseconds or frames) are no times of a video.

@@ -53,8 +53,14 @@ class Format:
     @property
     def loss(self) -> str:
         """What no file of this format can hold, as one sentence; empty where writing and reading lose nothing."""
-        lost = [words for aspect, words in ASPECTS.items() if aspect in self.module.LOST]
-        return f"It has no place for {'; '.join(lost)}." if lost else ""
+        return f"It has no place for {'; '.join(self.lost)}." if self.lost else ""
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """What no file of this format can hold, each in words; a module says as ``ROUNDED`` how it rounds times."""
+        aspects = [words for aspect, words in ASPECTS.items() if aspect in self.module.LOST]
+        rounded = getattr(self.module, "ROUNDED", "")
+        return (*aspects, *([rounded] if rounded else []))
 
     @property
     def module(self) -> FormatModule:

@@ -15,6 +15,7 @@ from kloc.errors import FormatError
 from kloc.formats.common import Extra, Reading, read_text, rebased
 from kloc.formats.interchange import (
     KEY,
+    MILLISECONDS,
     Collector,
     as_object,
     check_labels,
@@ -34,6 +35,7 @@ from kloc.formats.losses import Aspect, sentences
 from kloc.records import Dataset, Instance
 
 LOST: frozenset[Aspect] = frozenset({"confidence"})
+ROUNDED = MILLISECONDS
 
 _NOTE = f"NOTE {KEY} "
 _TIME = r"(?:(\d{2,9}):)?([0-5]\d):([0-5]\d)\.(\d{3})"
