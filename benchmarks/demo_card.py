@@ -1,20 +1,21 @@
-"""The example in dataset_cards/demo/, made of what `kloc demo` leaves: ``python -m benchmarks.demo_card [DIR]``.
+"""The example in dataset_cards/demo/: ``python -m benchmarks.demo_card [DIR]``.
 
-DIR holds a finished demo (one is made there if not, which takes minutes; default: a temporary folder). Its benchmark is
-run too, so that the card shows one. The facts lie beside the card; a test makes the card of them again.
+With DIR it is made of what `kloc demo` leaves there (a demo is made there if there is none, which takes minutes); its
+benchmark is run too, so that the card shows one. Without, the card is made again of the facts that lie beside it.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from kloc.files import write_json
 from kloc.pipeline import benchmarking, carding, demo, versions
 from kloc.pipeline.telling import Silent
+from kloc.report.card import Card
 from kloc.report.card_files import data_files
 from kloc.workspace import Workspace
 
@@ -47,9 +48,13 @@ def make(folder: Path, out: Path = EXAMPLE) -> None:
     workspace.close()
 
 
+def again(out: Path = EXAMPLE) -> None:
+    """Write the example's card anew, of its facts and tables as they are."""
+    carding.write(out, Card.from_json(json.loads((out / FACTS).read_text(encoding="utf-8"))))
+
+
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         make(Path(sys.argv[1]))
     else:
-        with tempfile.TemporaryDirectory() as scratch:
-            make(Path(scratch) / "demo")
+        again()

@@ -55,6 +55,7 @@ def of_campaign(workspace: Workspace) -> tuple[list[Check], list[str]]:
         given = [a for a in crowd.answers(session, purpose="task") if a.round in done]
         lines = [line for line in reviewing.answer_lines(session) if line.token in hits]
         reports = [(hits[row.token].video_id, row.kind, row.handled) for row in reviewing.reports(session)]
+        pool = len(videos.rows(session, "ok"))
         aside = {state: [row.id for row in videos.rows(session, state)] for state in ("quarantined", "missing")}
     checks = [
         Check("videos set aside because they cannot be decoded", _videos(aside["quarantined"], "left out")),
@@ -72,8 +73,8 @@ def of_campaign(workspace: Workspace) -> tuple[list[Check], list[str]]:
     picked = [row for row in every if row.index in done and row.strategy != "random"]
     biased = sum(s.round in {row.index for row in picked} for s in chosen)
     checks += [
-        Check("videos not chosen by chance", _if(biased, f"{biased:,} were chosen for what a model said: "
-                                                 "figures over them are not those of the videos they came from")),
+        Check("videos not chosen by chance", _if(biased, f"{biased:,} were chosen for what a model said, of a pool of "
+                                                 f"{pool:,}: figures over them are not those of the pool")),
         Check(f"agreement of workers (alpha below {ALPHA:g}, F1 below {AGREE:g})", _agreement(workspace, given)),
         Check("videos that workers reported", _reported(reports)),
         Check("answers that could not be read", _if(unread, f"{len(unread):,} were left out")),
