@@ -14,7 +14,7 @@ from kloc.crowd import money
 from kloc.crowd.client import RefusedError, call
 from kloc.errors import CrowdError, UsageError
 from kloc.files import safe_name
-from kloc.pipeline import serving
+from kloc.pipeline import serving, versions
 from kloc.pipeline.knowing import LAL, PRIOR
 from kloc.pipeline.telling import Reporter
 from kloc.store import artefacts, revisions, videos
@@ -48,8 +48,11 @@ def remove(workspace: Workspace, video_ids: Sequence[str], reporter: Reporter) -
         # What LAL learned is of other classes and other videos: it has seen none of this workspace's.
         models = [folder for folder in workspace.models.glob("*") if folder.name != LAL]
         folders = [workspace.predictions, workspace.reports, workspace.dataset, *models]
+        numbers = versions.read(workspace.dataset)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
+        if numbers is not None:  # figures only; the next export shall not call itself what an earlier one was called
+            versions.keep(workspace.dataset, numbers)
     counts: dict[str, int] = {}
     with workspace.store.transaction() as session:
         if seen:

@@ -128,7 +128,7 @@ def publish(
             if answers is not None:
                 (fresh / "answers.jsonl").write_text("".join(f"{line}\n" for line in answers), encoding="utf-8")
             version = _next(old, number, content, dataset, formats, answers is not None, folder, fresh)
-            write_json(fresh / FILE, {"version": number, **_facts(version)})
+            keep(fresh, version)
             _swap(fresh, folder, Path(scratch) / "old", allowed=own or old is not None)
     except OSError as error:
         words = error.strerror or str(error)
@@ -136,13 +136,9 @@ def publish(
     return version, said
 
 
-def _facts(version: Version) -> dict[str, Any]:
-    return {
-        "content": version.content,
-        "formats": list(version.formats),
-        "answers": version.answers,
-        "history": list(version.history),
-    }
+def keep(folder: Path, version: Version) -> None:
+    """Write ``VERSION.json`` into the folder."""
+    write_json(folder / FILE, asdict(version))
 
 
 def _next(

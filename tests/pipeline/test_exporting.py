@@ -17,6 +17,7 @@ from kloc.formats import activitynet, coco
 from kloc.formats.guessing import load
 from kloc.pipeline import differing, exporting, pool, versions
 from kloc.pipeline.common import SIMULATED
+from kloc.pipeline.telling import Silent
 from kloc.records import Annotation, Dataset, Instance, Item, Video
 from kloc.store import meta, revisions, videos
 from kloc.store.tables import AssignmentRow, GuidelineRow, HitRow, VideoRow
@@ -250,3 +251,12 @@ def test_annotations_of_any_format_are_imported_once(workspace: Workspace, tmp_p
     (tmp_path / "none.json").write_text('{"database": {}}')
     with pytest.raises(UsageError, match=r"none.json: names no video"):
         pool.import_annotations(workspace, tmp_path / "none.json")
+
+
+def test_a_take_down_does_not_begin_the_numbers_anew(workspace: Workspace) -> None:
+    exporting.export(workspace)
+    pool.remove(workspace, ["../c"], reporter=Silent())
+    assert set(_bytes(workspace.dataset)) == {"VERSION.json"}
+    done = exporting.export(workspace)
+    assert done.facts["version"] == "2 (since 1: unknown, the earlier files cannot be read 1)"
+    assert b"../c" not in b"".join(_bytes(workspace.dataset).values())
