@@ -80,6 +80,10 @@ def test_every_stage_again_changes_nothing(loop: dict[str, Any], campaign_files:
     assert kloc_json("status", *at)["annotated"] == loop["status"]["annotated"]
 
 
+def _files(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
 def test_publication(loop: dict[str, Any]) -> None:
     at, root = loop["at"], loop["root"]
     text = kloc("stats", *at)
@@ -88,10 +92,10 @@ def test_publication(loop: dict[str, Any]) -> None:
     assert "validation" in kloc_json("split", "--keep", "validation", *at)
     kloc("card", *at)
     kloc("export", *at)
-    first = {p.name: p.read_bytes() for p in (root / "dataset").iterdir()}
+    first = _files(root / "dataset")
     kloc("card", *at)
     kloc("export", *at)
-    assert {p.name: p.read_bytes() for p in (root / "dataset").iterdir()} == first
+    assert _files(root / "dataset") == first
     card = first["README.md"].decode()
     assert "Simulated annotations" in card
     exported = json.loads(first["annotations.json"])
