@@ -116,7 +116,9 @@ def write(path: Path, dataset: Dataset, extra: Extra) -> list[str]:
     # FiftyOne takes the ending off these keys, whatever it is.
     write_json(path / _DATA, {f"{key}.mp4": paths[video_id] for video_id, key in keys.items()})
     if unknown:
-        losses.append(f"the frame rates of {unknown:,} videos are not known: FiftyOne must open their files to import")
+        losses.append(
+            f"the frame rates of {unknown:,} videos are not known: FiftyOne must open their files (with ffprobe)"
+        )
     return losses
 
 

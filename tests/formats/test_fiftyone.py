@@ -48,7 +48,7 @@ def test_seconds_stand_where_the_rate_is_not_known(tmp_path: Path) -> None:
     assert content["labels"]["v"][0]["timestamps"] == [1.01, 1.99]
     assert "support" not in content["labels"]["v"][0]
     said = fiftyone.write(tmp_path, one_video(Instance(1, 2, "run")), Extra())
-    assert said[-1] == "the frame rates of 1 videos are not known: FiftyOne must open their files to import"
+    assert said[-1] == "the frame rates of 1 videos are not known: FiftyOne must open their files (with ffprobe)"
 
 
 def test_a_dataset_as_fiftyone_exports_it(tmp_path: Path) -> None:
