@@ -56,12 +56,9 @@ def dataset_facts(dataset: Dataset, extra: Extra) -> dict[str, Any]:
 def video_facts(dataset: Dataset, video_id: str) -> dict[str, Any]:
     """What is said of one video: seconds to the microsecond, keys only where there is something to say."""
     video, annotation = dataset.videos[video_id], dataset.annotations.get(video_id)
-    facts: dict[str, Any] = {
-        "id": video_id,
-        "subset": video.subset,
-        "start": round(video.start, DECIMALS),
-        "end": round(video.end, DECIMALS),
-    }
+    facts: dict[str, Any] = {"id": video_id, "subset": video.subset, "start": round(video.start, DECIMALS)}
+    if dataset.is_timed(video_id):
+        facts["end"] = round(video.end, DECIMALS)
     if video.labels:
         facts["labels"] = list(video.labels)
     if video.url is not None:

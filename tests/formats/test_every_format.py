@@ -173,6 +173,20 @@ def test_a_plain_dataset_loses_what_the_format_is_said_to_lose(format: Format, t
     assert load(path).dataset == replace(again, name=path.stem)
 
 
+def test_a_duration_that_nobody_knows_is_not_made_up(format: Format, tmp_path: Path) -> None:
+    dataset, extra = _plain()
+    last = dataset.annotations["a"].instances[-1].end
+    video = replace(dataset.videos["a"], end=last, start=0.0)
+    known = Annotation(video.item, dataset.annotations["a"].instances)
+    open_ended = replace(dataset, videos={"a": video}, annotations={"a": known}, open_ended=frozenset("a"))
+    path = _target(tmp_path, format)
+    format.module.write(path, open_ended, replace(extra, media={}))
+    again, problems = format.module.read(path)
+    assert not again.is_timed("a")
+    assert again.videos["a"].end == pytest.approx(last, abs=0.02)
+    assert any(line.startswith("1 x video without a duration") for line in problems)
+
+
 def test_simulated_answers_are_said_or_their_loss_is(format: Format, tmp_path: Path) -> None:
     dataset, extra = _plain()
     path = _target(tmp_path, format)
