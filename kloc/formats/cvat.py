@@ -73,10 +73,10 @@ def _read_file(file: Path, collector: Collector) -> None:
         collector.classes(label.text for label in document.iterfind("meta//label/name"))
     task = next(document.iterfind("meta//task"), None)
     size = None if task is None else task.findtext("size")
-    fps, bounds = positive(known.get("fps")), pair(video.get("start"), video.get("end"))
-    if fps is None or bounds is None:
+    fps, start = positive(known.get("fps")), pair(video.get("start"), 0)
+    if fps is None or start is None:
         collector.problems.add(f"video without a frame rate, taken as {NOMINAL_FPS:g} frames per second", file.stem)
-    fps, zero = fps or NOMINAL_FPS, bounds[0] if bounds else 0.0
+    fps, zero = fps or NOMINAL_FPS, start[0] if start else 0.0
     last = int(size) if size is not None and size.isascii() and size.isdigit() and len(size) < 10 else None
     found: list[Instance] = []
     for track in document.iterfind("track"):

@@ -85,11 +85,11 @@ def _instance(
         collector.problems.add("segment without two times, left out", key)
         return []
     if framed:
-        fps, bounds = positive(facts.get("fps")), pair(facts.get("start"), facts.get("end"))
-        if fps is None or bounds is None:
+        fps, start = positive(facts.get("fps")), pair(facts.get("start"), 0)
+        if fps is None or start is None:
             said = f"segment in frames of a video without a rate, taken as {NOMINAL_FPS:g} per second"
             collector.problems.add(said, key)
-        frames, zero = Frames(int(times[0]) - 1, int(times[1])), bounds[0] if bounds else 0.0
+        frames, zero = Frames(int(times[0]) - 1, int(times[1])), start[0] if start else 0.0
         times = from_frames(frames, fps or NOMINAL_FPS, zero, pair(notes.get("start"), notes.get("end")))
     return collector.instance(key, times[0], times[1], label, fields.get("confidence"))
 
