@@ -46,7 +46,7 @@ def evaluation(context: Context) -> list[Figure]:
             f"  mmaction2 is left out: ${mmaction2.FOLDER} names no folder that holds it (benchmarks/mmaction2.py)"
         )
     figures = []
-    for name, truth in _truths(context).items():
+    for name, truth in truths(context).items():
         found = generated(truth, 100 if context.full else 30, context.seed)
         size = f"{name}, {len(found):,} predictions"
         context.say(f"  {size} on {len(truth.annotations):,} videos")
@@ -56,7 +56,8 @@ def evaluation(context: Context) -> list[Figure]:
     return [*figures, *_million(context), *_suppression(context)]
 
 
-def _truths(context: Context) -> dict[str, Dataset]:
+def truths(context: Context) -> dict[str, Dataset]:
+    """Annotations by name: real ones where they are, made-up ones at the small scale."""
     if not context.full:
         return {"made-up videos": made_truth(60, 10, context.seed)}
     if not ANNOTATIONS.is_dir():
