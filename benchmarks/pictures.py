@@ -35,7 +35,7 @@ WIDTH, NARROW, HEIGHT = 1280, 900, 800
 #: A README should be quick to load.
 MOST_BYTES = 150_000
 #: The demo's video that the annotation page shows.
-SHOWN = "demo_019"
+SHOWN = "demo_010"
 TOKEN = "a-token-for-whoever-takes-the-pictures-of-kloc"
 
 
@@ -52,10 +52,10 @@ def take(folder: Path) -> list[Path]:
     with annotator.browser(program) as browser:
         return [
             annotating(browser, folder, truth),
-            part(browser, compared(folder), "#learning", "learning-curve"),
-            part(browser, reports / "report.html", "#videos .video >> nth=1", "report"),
-            part(browser, reports / "stats.html", "#attributes", "statistics"),
-            part(browser, reports / "evaluate.html", "#false-positives", "evaluation"),
+            part(browser, compared(folder), "#learning", "learning-curve", NARROW),
+            part(browser, reports / "report.html", "#videos .video >> nth=1", "report", NARROW),
+            part(browser, reports / "stats.html", "#attributes", "statistics", WIDTH),
+            part(browser, reports / "evaluate.html", "#false-positives", "evaluation", WIDTH),
         ]
 
 
@@ -97,10 +97,10 @@ def tab(browser: Browser) -> Iterator[Any]:
         raise RuntimeError(f"a script of the page failed: {errors[0]}")
 
 
-def part(browser: Browser, page: Path, selector: str, name: str) -> Path:
-    """One part of a page on the disk."""
+def part(browser: Browser, page: Path, selector: str, name: str, width: int) -> Path:
+    """One part of a page on the disk, in a window of that width."""
     with tab(browser) as opened:
-        opened.set_viewport_size({"width": NARROW, "height": HEIGHT})
+        opened.set_viewport_size({"width": width, "height": HEIGHT})
         opened.goto(page.as_uri())
         return keep(opened.locator(selector).screenshot(), name)
 

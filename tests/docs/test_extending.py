@@ -135,7 +135,9 @@ def test_the_format_holds_what_it_says(used: Used, tmp_path: Path) -> None:
     assert "1 x line that cannot be read, left out (line " in jsonl.module.read(file).problems[0]
     with chdir(used.root):
         kloc(*commands(EXPORT)[0])
-    assert len((used.root / "dataset" / jsonl.file).read_text().splitlines()) > 5
+        written = used.root / "dataset" / jsonl.file
+        assert len(written.read_text().splitlines()) > 5
+        assert kloc("import", "annotations", written, "--format", "jsonl")
 
 
 @pytest.mark.usefixtures("installed")

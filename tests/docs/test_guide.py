@@ -18,7 +18,7 @@ GUIDE = ROOT / "docs" / "guide.md"
 #: Where the guide's people work: a test has none, so that the answers of its two rounds are simulated.
 PEOPLE = "kloc run --rounds 2 --batch 3 --simulate ../truth.json"
 #: Only quicker than the defaults.
-SETTINGS = {"general.name": "jumps", "features.fps": 2.0}
+SETTINGS = {"general.name": "jumps", "general.workers": 1, "features.fps": 1.0}
 
 
 @dataclass(frozen=True)
