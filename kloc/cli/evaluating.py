@@ -18,14 +18,19 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[TRUTH] [PREDICTIONS]",
-            help="Annotations and predictions; one file: predictions for the workspace's annotations; none: its own.",
-        ),
+    truth: Annotated[
+        Path | None, typer.Argument(metavar="TRUTH", help="Annotations; default: the workspace's own.")
     ] = None,
-    format_name: Annotated[str, typer.Option("--format", metavar="NAME", help="The format of the annotations.")] = "",
+    predictions: Annotated[
+        Path | None,
+        typer.Argument(metavar="PREDICTIONS", help="ActivityNet-style JSON; a single file is this one."),
+    ] = None,
+    format_name: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="NAME", help="The format of the annotations; default: by what they look like."
+        ),
+    ] = "",
     preset: Annotated[
         str | None, typer.Option(help="activitynet, thumos or kinetics-localization: how a benchmark evaluates.")
     ] = None,
@@ -51,9 +56,6 @@ def evaluate(
     from kloc.report.evaluation_terminal import render_terminal
     from kloc.workspace import Workspace
 
-    paths = files or []
-    if len(paths) > 2:
-        raise UsageError("name two files at most: the annotations, then the predictions")
     wanted = evaluating.Wanted(
         preset=preset,
         thresholds=None if tiou is None else evaluating.thresholds_of(tiou),
@@ -62,13 +64,12 @@ def evaluate(
         subset=subset,
         bins=bins,
     )
-    if len(paths) == 2:
-        form = format_name or "activitynet"
-        evaluation = evaluating.evaluate_files(paths[0], paths[1], wanted, format_name=form)
+    if truth is not None and predictions is not None:
+        evaluation = evaluating.evaluate_files(truth, predictions, wanted, format_name=format_name)
     else:
         if format_name:
             raise UsageError("--format is about a file of annotations; name it before the predictions")
-        evaluation = evaluating.evaluate_workspace(Workspace.open(workspace), paths[0] if paths else None, wanted)
+        evaluation = evaluating.evaluate_workspace(Workspace.open(workspace), truth, wanted)
     facts = evaluating.write(evaluation, plots=plots, page=html)
     if as_json:
         show(Summary("evaluate", facts, list(evaluation.problems), data=evaluation.to_json()), as_json)

@@ -16,8 +16,8 @@ from kloc.evaluation.matching import rule
 from kloc.evaluation.presets import Preset, preset
 from kloc.evaluation.recall import AUC_COUNTS, average_recall
 from kloc.evaluation.tables import Duplicates, detection_table, truth_table
+from kloc.formats.guessing import load
 from kloc.formats.predictions import PredictionTable, read_table
-from kloc.formats.registry import named
 from kloc.pipeline.evaluation_lines import examples, not_judged, several
 from kloc.pipeline.pictures import write_drawings, write_page
 from kloc.pipeline.publication import current_dataset, simulated_origin
@@ -97,12 +97,14 @@ def thresholds_of(text: str) -> tuple[float, ...]:
     return tuple(sorted(found))
 
 
-def evaluate_files(truth: Path, predictions: Path, wanted: Wanted, *, format_name: str = "activitynet") -> Evaluation:
-    """Evaluate a file of predictions against annotations of a format; annotated videos without any count as missed.
+def evaluate_files(truth: Path, predictions: Path, wanted: Wanted, *, format_name: str = "") -> Evaluation:
+    """Evaluate a file of predictions against annotations; annotated videos without any count as missed.
+
+    format_name: of the annotations; by default what they look like.
 
     Raises FormatError for what cannot be read, UsageError where nothing can be judged.
     """
-    dataset, said = named(format_name).module.read(truth)
+    dataset, said = load(truth, format_name)
     table, told = read_table(predictions)
     problems = [f"{truth.name}: {line}" for line in said] + [f"{predictions.name}: {line}" for line in told]
     settings = wanted.settings(preset("activitynet"))

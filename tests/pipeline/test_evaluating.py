@@ -144,7 +144,7 @@ def test_broken_utf8_and_missing_files_cost_one_line(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_bytes(b'{"results":{"\xff":[]}}')
     assert "not UTF-8 at byte 13" in refusal(truth, tmp_path / "p.json")
     assert "cannot be read" in refusal(truth, tmp_path / "none.json")
-    assert "a predictions file" in refusal(write(tmp_path / "swapped.json", {"results": {}}), truth)
+    assert "looks like no format of annotations" in refusal(write(tmp_path / "swapped.json", {"results": {}}), truth)
 
 
 def test_no_detection_at_all_is_judged_and_said(tmp_path: Path) -> None:
@@ -218,8 +218,9 @@ def test_options_change_a_preset_and_say_so(files: tuple[Path, Path]) -> None:
 def test_the_truth_may_be_of_any_format(files: tuple[Path, Path], tmp_path: Path) -> None:
     truth = activitynet.read(files[0]).dataset
     named("coco").module.write(tmp_path / "coco.json", truth, Extra())
-    evaluation = evaluate_files(tmp_path / "coco.json", files[1], Wanted(), format_name="coco")
-    assert evaluation.average == pytest.approx(evaluate_files(*files, Wanted()).average, abs=1e-9)
+    for name in ("", "coco"):
+        evaluation = evaluate_files(tmp_path / "coco.json", files[1], Wanted(), format_name=name)
+        assert evaluation.average == pytest.approx(evaluate_files(*files, Wanted()).average, abs=1e-9)
 
 
 def test_equal_files_give_an_equal_page_and_trouble_costs_one_line(files: tuple[Path, Path], tmp_path: Path) -> None:
