@@ -19,11 +19,11 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     truth: Annotated[
-        Path | None, typer.Argument(metavar="TRUTH", help="Annotations; default: the workspace's own.")
+        Path | None, typer.Argument(metavar="[TRUTH]", help="Annotations; default: the workspace's own.")
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Argument(metavar="PREDICTIONS", help="ActivityNet-style JSON; a single file is this one."),
+        typer.Argument(metavar="[PREDICTIONS]", help="ActivityNet-style JSON; a single file is this one."),
     ] = None,
     format_name: Annotated[
         str,
