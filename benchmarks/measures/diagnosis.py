@@ -48,7 +48,7 @@ def diagnosis(context: Context) -> list[Figure]:
 
 def _beside(context: Context, theirs: detad.Program) -> list[Figure]:
     """Every figure of both on the same truth and detections; their program takes seconds for each thousand."""
-    truth = made_truth(300 if context.full else 30, 12, context.seed)
+    truth = made_truth(60 if context.full else 30, 12, context.seed)
     found = _mislabelled(generated(truth, 60 if context.full else 20, context.seed), context.seed)
     table = truth_table(truth)
     paths = detad.write_files(context.scratch, characteristics(truth, table), found)
