@@ -26,7 +26,7 @@ def split(
     groups: Annotated[Path | None, typer.Option(help="CSV video,group (uploader, scene): never torn apart.")] = None,
     similar: Annotated[
         float, typer.Option(min=0.0, help="Cosine of features above which videos are near-duplicates; 1: off.")
-    ] = 0.9,
+    ] = 0.8,
     check: Annotated[
         bool, typer.Option("--check", help="Only look for leaks between the subsets as they are.")
     ] = False,

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-#: Two videos are near-duplicates where the cosine of their pooled features, less the mean of all, lies above this.
-#: Of UCF101's clips a third of those that show one scene do, none of two scenes.
-ALIKE = 0.9
+#: Two videos are near-duplicates where the cosine of their pooled and standardised features lies above this. Chosen on
+#: 90 clips of UCF101: no two scenes come as close, and of clips copied at half the size and compressed again most do.
+ALIKE = 0.8
 #: So many videos are compared with so many others at a time.
 _BLOCK = 1024
 #: Everybody's videos lie there: the host says nothing about who made them.
@@ -74,13 +74,16 @@ def _by_key(keys: Mapping[str, str]) -> dict[str, list[str]]:
 def near_duplicates(ids: Sequence[str], pooled: NDArray[np.float32], above: float = ALIKE, block: int = _BLOCK) -> Keys:
     """Videos whose features are nearly the same: the first of its group for each video that has another.
 
-    pooled: mean features ``(V, D)`` in the order of ``ids``. The mean of all videos is taken off, since features of
-    networks point into one half of space. Compared block by block: memory grows with V times D, not with V squared.
+    pooled: mean features ``(V, D)`` in the order of ``ids``. Each dimension is brought to mean 0 and deviation 1 over
+    all videos, since features of networks point into one half of space and few of their dimensions are large.
+    Compared block by block: memory grows with V times D, not with V squared.
     """
+    deviation = pooled.std(axis=0, dtype=np.float64)
+    varies = deviation > 1e-6 * float(np.abs(pooled).max(initial=0.0))
     rows = pooled - pooled.mean(axis=0, dtype=np.float64).astype(np.float32)
+    rows *= np.where(varies, 1 / np.where(varies, deviation, 1.0), 0.0).astype(np.float32)
     length = np.linalg.norm(rows, axis=1)
-    scale = float(np.linalg.norm(pooled, axis=1).max(initial=0.0))
-    plain = length <= 1e-6 * scale  # the mean itself: alike to one another and to nothing else
+    plain = length <= 1e-4  # the mean itself: alike to one another and to nothing else
     rows /= np.where(plain, 1.0, length)[:, None]
     rows[plain] = 0
     alone = np.flatnonzero(plain)

@@ -1,4 +1,4 @@
-"""What belongs together: joined over all reasons, near-duplicates as comparing every pair finds, URLs read with care."""
+"""What belongs together: joined over all reasons, near-duplicates as a plain loop finds them, URLs read with care."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def test_a_key_of_one_reason_is_no_key_of_another() -> None:
 
 def _plain(rows: np.ndarray, above: float) -> list[set[int]]:
     """Every pair, one after the other, and groups by walking from neighbour to neighbour."""
-    centred = rows - rows.mean(axis=0)
+    even = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     near = {i: set() for i in range(len(rows))}
-    for i, a in enumerate(centred):
-        for j, b in enumerate(centred):
+    for i, a in enumerate(even):
+        for j, b in enumerate(even):
             if i != j and float(a @ b) > above * float(np.linalg.norm(a) * np.linalg.norm(b)):
                 near[i].add(j)
     found, seen = [], set()
