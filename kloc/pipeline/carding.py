@@ -17,7 +17,7 @@ from kloc.pipeline.common import stage
 from kloc.pipeline.publication import current_dataset
 from kloc.pipeline.telling import Summary
 from kloc.records import Dataset
-from kloc.report.card import Card, ClassFacts, render_card
+from kloc.report.card import Card, Check, ClassFacts, render_card
 from kloc.report.card_files import data_files
 from kloc.report.card_pictures import draw
 from kloc.report.croissant import croissant
@@ -119,6 +119,7 @@ def of_workspace(workspace: Workspace) -> Card:
             )
             for one in _classes(dataset)
         ),
+        clock="on the clock that a browser shows: the decoder's time plus the start of the video stream",
         split="" if dealt is None else _dealt(groups),
         curve=() if curve is None else tuple((int(point.labelled), round(point.value, 4)) for point in curve.points),
         campaign=card_campaign.campaign(workspace, simulated=bool(dataset.origin)),
@@ -131,8 +132,11 @@ def of_workspace(workspace: Workspace) -> Card:
     )
 
 
-def of_dataset(dataset: Dataset) -> Card:
-    """What a dataset alone says about itself. Raises :class:`UsageError` while nothing is annotated."""
+def of_dataset(dataset: Dataset, reading: Sequence[str] = ()) -> Card:
+    """What a dataset alone says about itself; ``reading``: what its reader had to say.
+
+    Raises :class:`UsageError` while nothing is annotated.
+    """
     if not dataset.annotations:
         raise UsageError("nothing is annotated: there is no dataset to write a card for")
     dataset = replace(dataset, videos={v: dataset.videos[v] for v in dataset.annotations if v in dataset.videos})
@@ -140,7 +144,10 @@ def of_dataset(dataset: Dataset) -> Card:
     origins = {"crowd" if dataset.origin else "import": len(dataset.annotations)}
     return replace(
         _common(dataset, statistics, origins),
-        checks=tuple(card_checks.of_dataset(dataset, statistics, origins)),
+        checks=(
+            Check("what the reader of its file found", tuple(reading)),
+            *card_checks.of_dataset(dataset, statistics, origins),
+        ),
         unchecked=("what only a campaign's store shows (agreement, reports, unread and late answers)",),
         datasheet=datasheet.of({}),
         provenance={"made with": f"kloc {__version__}"},

@@ -26,6 +26,8 @@ from kloc.workspace import Workspace
 
 #: What is written where nobody says otherwise.
 DEFAULT = ("activitynet", "csv")
+#: What times count from where the origin is the first frame, for the card.
+_REBASED = "counted from each video's first frame"
 #: Characters of a hashed worker id: so many that no two workers of any campaign meet in one.
 _ID_DIGITS = 16
 
@@ -62,7 +64,7 @@ def export_file(
     if not dataset.videos:
         raise UsageError(f"{source}: holds no video that could be exported")
     extra = Extra(_origin(origin), header={"origin": dataset.origin} if dataset.origin else {})
-    done = _export(dataset, out, extra, formats, None, lambda: carding.of_dataset(dataset), own=False)
+    done = _export(dataset, out, extra, formats, None, lambda: carding.of_dataset(dataset, problems), own=False)
     return replace(done, problems=[f"{source.name}: {line}" for line in problems] + done.problems)
 
 
@@ -85,7 +87,8 @@ def _export(
     def write(into: Path, format: Format, told: Extra) -> list[str]:
         losses = format.module.write(into / format.file, dataset, told)
         if format.name == "huggingface":
-            carding.write(into, replace(card(), version=told.version))
+            facts = replace(card(), version=told.version)
+            carding.write(into, facts if told.origin == "stream" else replace(facts, clock=_REBASED))
         return losses
 
     version, said = versions.publish(

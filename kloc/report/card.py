@@ -152,10 +152,11 @@ class DataFile:
 class Card:
     """All facts that a card tells. Equal facts make equal bytes.
 
-    statistics: of the annotated videos. split: how they were dealt out. origins: videos whose annotation comes from
-    "crowd" (answers), "import" (others) or "review" (a person here). partial: videos in which only some classes were
-    looked for. curve: videos annotated and the mAP at tIoU 0.5 that a localizer then reached. checks: those that ran;
-    unchecked: what could not be checked, and why. files: tables as `kloc.formats.huggingface` writes them.
+    statistics: of the annotated videos. split: how they were dealt out. clock: what times count from. origins: videos
+    whose annotation comes from "crowd" (answers), "import" (others) or "review" (a person here). partial: videos in
+    which only some classes were looked for. curve: videos annotated and the mAP at tIoU 0.5 that a localizer then
+    reached. checks: those that ran; unchecked: what could not be checked, and why. files: tables as
+    `kloc.formats.huggingface` writes them.
     """
 
     statistics: Statistics
@@ -168,6 +169,7 @@ class Card:
     simulated: bool = False
     classes: tuple[ClassFacts, ...] = ()
     split: str = ""
+    clock: str = ""
     curve: tuple[tuple[int, float], ...] = ()
     origins: Mapping[str, int] = field(default_factory=dict)
     partial: int = 0
@@ -226,6 +228,7 @@ def render_card(card: Card, pictures: Mapping[str, str] | None = None) -> str:
         pictures=pictures or {},
         table=COLUMNS,
         split_names=SPLITS,
+        unannotated=sum(file.rows for file in card.files) - card.videos,
         strategies=defaultdict(str, STRATEGIES),
         sentences=sentences(card.statistics),
         rounds=() if card.statistics.campaign is None else card.statistics.campaign.rounds,

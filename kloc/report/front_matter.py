@@ -29,8 +29,9 @@ def front_matter(card: Card) -> dict[str, Any]:
     """The fields, as plain data; those of the tables only where there are tables."""
     licence = card.licence.strip()
     known = licence.lower() in LICENCES
-    rounds = card.statistics.campaign is not None and card.statistics.campaign.rounds
-    tags = ["video", "temporal-action-localization", *(["active-learning"] if rounds else []), "kloc"]
+    in_rounds = card.statistics.campaign is not None and card.statistics.campaign.rounds
+    rows = sum(file.rows for file in card.files) or card.videos
+    tags = ["video", "temporal-action-localization", *(["active-learning"] if in_rounds else []), "kloc"]
     fields: dict[str, Any] = {
         "pretty_name": card.name,
         "language": [card.language],
@@ -39,7 +40,7 @@ def front_matter(card: Card) -> dict[str, Any]:
         **({"license_link": licence} if re.fullmatch(r"https?://\S+", licence) else {}),
         "annotations_creators": card.creators,
         "source_datasets": ["extended" if card.answer("composition.extends") else "original"],
-        "size_categories": [next((name for limit, name in _SIZES if card.videos < limit), "n>1M")],
+        "size_categories": [next((name for limit, name in _SIZES if rows < limit), "n>1M")],
         "task_categories": ["video-classification"],
         "tags": [*tags, *(["simulated"] if card.simulated else [])],
     }

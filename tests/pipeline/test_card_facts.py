@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sqlite3
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from kloc.errors import UsageError
-from kloc.pipeline import card_campaign, card_checks, carding, pool
+from kloc.formats.guessing import load
+from kloc.pipeline import card_campaign, card_checks, carding, exporting, pool
 from kloc.pipeline.common import SIMULATED
 from kloc.records import Annotation, Instance, Item
 from kloc.report.card import Card
+from kloc.report.card_files import data_files
 from kloc.store import crowd, meta, revisions, rounds
 from kloc.store.tables import AssignmentRow, GuidelineRow, ReportRow, VideoRow
 from kloc.workspace import Workspace
@@ -204,3 +207,24 @@ def test_doubt_and_rare_classes_are_told_of_any_dataset(campaign: Workspace) -> 
         f"2 of 2 classes: fly (0), jump ({sum(len(a.instances) for a in dataset.annotations.values())})",
     )
     assert any("shorter than" in line for line in told["labels"])
+
+
+def test_the_card_of_a_file_says_what_its_reader_found_and_what_nobody_annotated(tmp_path: Path) -> None:
+    segments = [{"segment": [1, 200], "label": "jump"}, {"segment": [5, 5], "label": "jump"}]
+    told = {
+        "a": {"duration": 100, "subset": "training", "annotations": segments},
+        "b": {"duration": 50, "subset": "testing", "annotations": []},
+    }
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"version": "1.3", "database": told}))
+    exporting.export_file(path, out=tmp_path / "out", formats=("huggingface",), origin="first-frame")
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "1 x end beyond the video's duration, clipped (a)" in text
+    assert "1 x zero-length segment, dropped (a)" in text
+    assert "counted from each video's first frame" in text
+    assert "Not checked: what only a campaign's store shows" in text
+    dataset = load(path).dataset
+    facts = data_files(carding.of_dataset(dataset), tmp_path / "out")
+    bare = sum(file.rows for file in facts.files) - len(dataset.annotations)
+    assert ("1 row is of a video that nobody has annotated" in text) == (bare == 1)
+    assert f"{len(dataset.annotations)} untrimmed video" in text
