@@ -57,7 +57,7 @@ def _real(context: Context) -> list[Figure]:
             "videos of unknown duration": found.untimed,
             "percent": bins,
             "facts": {k: None if v is None else round(v, 2) for k, v in vars(found.facts).items()},
-            "label problems": {p.kind: p.count for p in found.problems},
+            "label problems": {p.kind: p.count for p in found.label_problems},
         }
         figures.append(Figure(f"{title}: instances", found.instances, "", detail=detail))
         if title.startswith("ActivityNet"):

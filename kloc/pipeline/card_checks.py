@@ -36,7 +36,7 @@ def of_dataset(dataset: Dataset, statistics: Statistics, origins: Mapping[str, i
         Check("simulated answers", _if(dataset.origin, f"{simulated:,} of {len(dataset.annotations):,} videos carry "
                                        "the answers of simulated workers: no person marked them")),
         Check("labels (reversed, repeated, overlapping, shorter than 0.5 s, outside their video, of no known class)",
-              tuple(f"{p.count:,} x {p.kind}: {', '.join(p.examples)}" for p in statistics.problems)),
+              tuple(f"{p.count:,} x {p.kind}: {', '.join(p.examples)}" for p in statistics.label_problems)),
         Check(f"classes with fewer than {FEW} instances", _few(statistics)),
         Check("classes missing from a split", _missing(statistics)),
         Check("the same video or source in two splits", tuple(f"{p.count:,} x {p.kind}: {', '.join(p.examples)}"

@@ -132,8 +132,8 @@ class Statistics:
 
     measured: instances behind ``attributes``, ``pairwise`` and ``facts``: those of videos whose duration is known, or
     all where none is (coverage is left out then). untimed: videos without a duration; hours leave them out.
-    reading: what the reader of the file had to say. problems: of the labels; leakage: between the subsets.
-    campaign: where the annotations come from one.
+    reading: what the reader of the file had to say. label_problems: what is wrong with labels and times; leakage:
+    between the subsets. campaign: where the annotations come from one.
     """
 
     name: str
@@ -159,7 +159,7 @@ class Statistics:
     pairwise: tuple[Pairwise, ...]
     videos_by_instances: Histogram
     per_video: tuple[VideoRow, ...]
-    problems: tuple[LabelProblem, ...]
+    label_problems: tuple[LabelProblem, ...]
     leakage: tuple[LabelProblem, ...]
     reading: tuple[str, ...] = ()
     campaign: Campaign | None = None
@@ -221,7 +221,7 @@ def compute(
         pairwise=pairwise,
         videos_by_instances=_histogram(_VIDEOS, _VIDEOS.index(counts)),
         per_video=per_video,
-        problems=label_problems(dataset),
+        label_problems=label_problems(dataset),
         leakage=leakage(dataset.videos.values(), ties or {}),
         reading=tuple(reading),
         campaign=campaign,

@@ -36,7 +36,7 @@ def render_terminal(statistics: Statistics, console: Console, *, everything: boo
         _pairwise(matrix, console)
     if s.campaign is not None:
         _campaign(s.campaign, console, limit)
-    _problems("Label problems", s.problems, "No label problems found.", console)
+    _problems("Label problems", s.label_problems, "No label problems found.", console)
     if len(s.subsets) > 1:
         _problems("Leakage between subsets", s.leakage, "No leakage between subsets found.", console)
 

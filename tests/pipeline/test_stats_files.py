@@ -90,7 +90,7 @@ def test_annotations_as_they_are_found_in_the_wild(tmp_path: Path, name: str) ->
     assert [(row.subset, row.instances) for row in statistics.subsets] == [("training", 2)]
     coverage = statistics.attributes[0]
     assert (coverage.attribute, coverage.counts) == ("coverage", (1, 0, 1, 0, 0))
-    assert statistics.problems == ()
+    assert statistics.label_problems == ()
 
 
 def test_a_name_beside_a_number_is_the_class(tmp_path: Path) -> None:
@@ -126,12 +126,14 @@ def test_bad_rows_are_counted_and_the_rest_is_used(tmp_path: Path) -> None:
     twice = text[:-2] + ', "v": ' + json.dumps({"duration": -1, "subset": "VAL", "annotations": ROWS}) + "}}"
     statistics, told = file_stats(_file(tmp_path, text))
     assert statistics.instances == 2
-    assert {p.kind: p.count for p in statistics.problems} == {
+    assert {p.kind: p.count for p in statistics.label_problems} == {
         "ends before or where it starts (left out)": 1,
         "outside its video (left out)": 1,
         "reaches beyond its video (cut)": 1,
     }
     assert sum(int(line.split(" x ")[0]) for line in told.problems) == 9 + 2
+    data = json.loads(kloc_stats(_file(tmp_path, text), "--json").stdout)
+    assert (len(data["label_problems"]), data["problems"]) == (3, told.problems)
     repeated, told = file_stats(_file(tmp_path, twice))
     assert repeated.instances == 2
     assert any("given twice" in line for line in told.problems)
@@ -205,7 +207,7 @@ def test_a_list_of_segments_names_its_classes_by_number(tmp_path: Path) -> None:
     assert {row.label: row.instances for row in statistics.per_class} == {"high jump": 1, "run": 1}
     assert [row.subset for row in statistics.subsets] == ["validation"]
     assert [h.attribute for h in statistics.attributes] == ["length", "instances"]
-    assert next(p.kind for p in statistics.problems) == "ends before or where it starts (left out)"
+    assert next(p.kind for p in statistics.label_problems) == "ends before or where it starts (left out)"
     assert any(line.startswith("2 x row that cannot be read") for line in told.problems)
     bare, _ = file_stats(listed)
     assert [row.label for row in bare.per_class] == ["0", "1", "9"]

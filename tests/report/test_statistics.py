@@ -125,7 +125,7 @@ def test_label_problems_are_found() -> None:
     ]
     dataset = _dataset(("v", 10.0, [*rows, (0, 1, "Run ")]), ("nil", 0.0, [(0, 1, "run")]))
     statistics = compute(dataset)
-    assert {p.kind: p.count for p in statistics.problems} == {
+    assert {p.kind: p.count for p in statistics.label_problems} == {
         "classes that differ only in case, spaces or signs": 1,
         "ends before or where it starts (left out)": 2,
         "given twice (counted once)": 1,
@@ -137,7 +137,7 @@ def test_label_problems_are_found() -> None:
         "video without a duration: no coverage": 1,
         "within 1 ms of another of its class (counted)": 1,
     }
-    assert statistics.problems[0].examples == ("'Run ' / 'run'",)
+    assert statistics.label_problems[0].examples == ("'Run ' / 'run'",)
     assert statistics.instances == 7  # 1-1.2, 8-10, 2-4 and its near twin, 3-5, "Run " and the one of unknown coverage
     assert statistics.measured == 6
     assert [row.label for row in statistics.per_class] == ["run", "jump", "Run "]
@@ -153,7 +153,7 @@ def test_near_twins_are_those_that_a_look_at_all_pairs_finds(ticks: list[tuple[i
     for i in range(len(rows)):
         near += any(x <= 1e-3 for x in apart[at : at + i])
         at += i
-    found = compute(_dataset(("v", 10.0, [(a, b, "run") for a, b in rows]))).problems
+    found = compute(_dataset(("v", 10.0, [(a, b, "run") for a, b in rows]))).label_problems
     assert sum(p.count for p in found if p.kind.startswith("within 1 ms")) == near
 
 
