@@ -16,6 +16,7 @@ from kloc.formats import activitynet
 from kloc.pipeline import imports, pool, splitting
 from kloc.pipeline.telling import Silent
 from kloc.records import Dataset
+from kloc.report.groups import ALIKE
 from kloc.store import videos
 from kloc.store.tables import VideoRow
 from kloc.workspace import Workspace
@@ -95,7 +96,9 @@ def test_the_same_seed_gives_the_same_split_and_check_changes_nothing(workspace:
 
 def test_check_names_what_lies_in_two_subsets(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert CliRunner().invoke(app, ["split", "-w", str(workspace.root)]).exit_code == 0
+    done = CliRunner().invoke(app, ["split", "-w", str(workspace.root)])
+    assert done.exit_code == 0, done.output
+    assert f"cosine above {ALIKE:g}" in done.output
     put(workspace, "v007", subset="testing")
     put(workspace, "v004", subset="training")
     found = CliRunner().invoke(app, ["split", "--check", "-w", str(workspace.root)])
