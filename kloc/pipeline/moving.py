@@ -32,8 +32,8 @@ _LEFT_OUT = {".kloc"}
 @stage("backup")
 def backup(workspace: Workspace, archive: Path, *, reporter: Reporter) -> Summary:
     """Pack settings, store, features, models, predictions, crowd and reports; not the user's video files."""
-    archive = archive.absolute()
-    if archive.is_relative_to(workspace.root):
+    archive = archive.resolve()  # `../all.tar` is outside
+    if archive.is_relative_to(workspace.root.resolve()):
         raise UsageError(f"{archive} lies inside the workspace; name a file outside of it")
     files = [
         path
