@@ -21,11 +21,13 @@ def not_judged(
     return [*_videos(everything, truth, table), *_classes(truth, table), *_rest(dataset, truth, table, ignored)]
 
 
-def examples(names: Collection[str], limit: int = 3) -> str:
+def examples(names: Collection[str] | Mapping[str, int], limit: int = 3) -> str:
     """The first few names; of a mapping to counts the largest, with their counts."""
+    shown = list(names)
     if isinstance(names, Mapping):
-        names = [f"{name}: {names[name]:,}" for name in sorted(names, key=lambda n: (-names[n], n))]
-    return ", ".join([*list(names)[:limit], *(["..."] if len(names) > limit else [])])
+        counts: Mapping[str, int] = names
+        shown = [f"{name}: {counts[name]:,}" for name in sorted(counts, key=lambda n: (-counts[n], n))]
+    return ", ".join([*shown[:limit], *(["..."] if len(shown) > limit else [])])
 
 
 def _videos(everything: Dataset, truth: TruthTable, table: PredictionTable) -> list[str]:
