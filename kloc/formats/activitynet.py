@@ -27,7 +27,7 @@ from kloc.formats.common import (
     rebased,
     segment,
     subset_named,
-    subset_of,
+    subset_or,
     text,
 )
 from kloc.formats.drafts import TAKEN, Draft, EndsReading, assemble, draft_of, facts, row
@@ -74,7 +74,7 @@ def read_with_ends(path: Path, *, name: str | None = None, taken: str = TAKEN, c
             if fields.get("subset") is None:
                 problems.add(f"video without a subset, taken as {assumed}", video_id)
             else:
-                subset = subset_of(fields["subset"], f"{where}, subset")
+                subset = subset_or(fields["subset"], assumed, f"{where}, subset", problems)
             drafts[video_id] = _draft(fields, subset, where, ids, problems)
     classes = _leaves(content.get("taxonomy"), path, problems)
     origin = content.get("origin")

@@ -24,7 +24,7 @@ from kloc.formats.common import (
     read_json,
     rebased,
     segment,
-    subset_of,
+    subset_or,
     text,
 )
 from kloc.formats.drafts import Draft, assemble, draft_of, facts, row
@@ -89,7 +89,9 @@ def _video(entry: Mapping[str, Any], where: str, problems: Problems) -> tuple[in
     if given is None and entry.get("file_name"):
         given = Path(text(entry["file_name"], f"{where}, file_name")).stem
     video_id = text(str(key) if given is None else given, f"{where}, name")
-    subset = subset_of(entry.get("subset") or entry.get("split") or "training", f"{where}, subset")
+    subset = subset_or(
+        entry.get("subset") or entry.get("split") or "training", "training", f"{where}, subset", problems
+    )
     draft = draft_of(entry, subset, where, problems)
     draft.annotated = bool(entry.get("annotated", subset != "testing"))
     return key, video_id, draft

@@ -106,7 +106,7 @@ class Problems:
         return [f"{count:,} x {sentence} ({self._some(sentence)})" for sentence, count in self._counts.items()]
 
     def _some(self, sentence: str) -> str:
-        shown = [one if one.isprintable() else repr(one) for one in self._examples[sentence]]
+        shown = [one if one.strip() and one.isprintable() else repr(one) for one in self._examples[sentence]]
         return ", ".join(shown[: self._LIMIT]) + (", ..." if len(shown) > self._LIMIT else "")
 
 
@@ -203,6 +203,13 @@ def subset_of(value: Any, where: str) -> Subset:
         if name.startswith(prefix):
             return subset
     raise FormatError(f"{where}: unknown subset {_short(value)}; use training, validation or testing")
+
+
+def subset_or(value: Any, usual: Subset, where: str, problems: Problems) -> Subset:
+    """As `subset_of`; a subset that is not known is counted and taken as ``usual``."""
+    with problems.counting(f"subset that is not known, taken as {usual}"):
+        return subset_of(value, where)
+    return usual
 
 
 def subset_named(path: Path) -> Subset | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kloc.errors import FormatError
 from kloc.files import write_text
-from kloc.formats.common import Extra, Problems, Reading, number, rebased, segment, subset_of, text
+from kloc.formats.common import Extra, Problems, Reading, number, rebased, segment, subset_or, text
 from kloc.formats.drafts import Draft, assemble
 from kloc.formats.losses import Aspect
 from kloc.formats.tables import Row, divided, joined, rows, table
@@ -62,7 +62,7 @@ def _take_video(row: Row, drafts: dict[str, Draft], problems: Problems) -> None:
     if video_id in drafts:
         problems.add("video given twice, the first one holds", video_id)
         return
-    draft = Draft(subset_of(row.get("subset") or "training", f"{row.where}, subset"))
+    draft = Draft(subset_or(row.get("subset") or "training", "training", f"{row.where}, subset", problems))
     with problems.counting("duration that cannot be read, taken as unknown"):
         draft.duration = number(row.get("duration"), f"{row.where}, duration") if row.get("duration") else None
     with problems.counting("start of a video that cannot be read, taken as 0"):
@@ -83,7 +83,7 @@ def _take_instance(row: Row, drafts: dict[str, Draft], known: bool, problems: Pr
     video_id, label = text(row["video"], row.where), row["label"]
     start, end = number(row["start"], f"{row.where}, start"), number(row["end"], f"{row.where}, end")
     confidence = number(row.get("confidence") or 1.0, f"{row.where}, confidence")
-    subset = subset_of(row.get("subset") or "training", f"{row.where}, subset")
+    subset = subset_or(row.get("subset") or "training", "training", f"{row.where}, subset", problems)
     if known and video_id not in drafts:
         problems.add("instance of a video that videos.csv lacks, the video is added", video_id)
     drafts.setdefault(video_id, Draft(subset)).found.append(Instance(start, end, label, confidence))

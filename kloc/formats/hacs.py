@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kloc.formats import activitynet
-from kloc.formats.common import Extra, Problems, Reading, number, subset_of
+from kloc.formats.common import Extra, Problems, Reading, number, subset_or
 from kloc.formats.drafts import Draft, assemble
 from kloc.formats.losses import Aspect
 from kloc.formats.tables import rows
@@ -29,7 +29,7 @@ def read(path: Path, *, name: str | None = None) -> Reading:
     drafts: dict[str, Draft] = {}
     for row in rows(path, ("classname", "youtube_id", "start", "end", "label"), problems):
         with problems.counting("clip that cannot be read, left out"):
-            subset = subset_of(row.get("subset") or "training", f"{row.where}, subset")
+            subset = subset_or(row.get("subset") or "training", "training", f"{row.where}, subset", problems)
             start, end = number(row["start"], f"{row.where}, start"), number(row["end"], f"{row.where}, end")
             draft = drafts.setdefault(row["youtube_id"], Draft(subset, annotated=False, exhaustive=frozenset()))
             if number(row["label"], f"{row.where}, label") <= 0:

@@ -20,7 +20,7 @@ from defusedxml.common import DefusedXmlException
 
 from kloc.errors import FormatError, UsageError
 from kloc.files import atomic_folder, safe_name, write_json
-from kloc.formats.common import Extra, Problems, Reading, clean_instances, listing, number, read_json, subset_of, text
+from kloc.formats.common import Extra, Problems, Reading, clean_instances, listing, number, read_json, subset_or, text
 from kloc.records import Annotation, Dataset, Exhaustive, Instance, Item, Subset, Video
 
 #: Under this name the facts stand in foreign files.
@@ -105,7 +105,7 @@ def check_labels(dataset: Dataset, tool: str) -> None:
     for label in all_classes(dataset):
         if _UNFIT.search(label) or label != label.strip() or not label:
             raise FormatError(
-                f"{tool} cannot hold the class name {label!r}: rename the class (no line breaks, no edges)"
+                f"{tool} cannot hold the class name {label!r}: rename the class (no line breaks, no spaces at the ends)"
             )
 
 
@@ -360,11 +360,7 @@ class Collector:
             return video.item
 
     def _subset(self, known: Mapping[str, Any], video_id: str) -> Subset:
-        try:
-            return subset_of(known.get("subset", "training"), "subset")
-        except FormatError as error:
-            self.problems.add("subset that is not known, taken as training", f"{video_id}: {error}")
-            return "training"
+        return subset_or(known.get("subset", "training"), "training", f"{video_id}: subset", self.problems)
 
 
 def parse_facts(line: str | None) -> Any:

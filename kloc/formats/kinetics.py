@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kloc.files import write_text
-from kloc.formats.common import Extra, Problems, Reading, number, rebased, subset_of
+from kloc.formats.common import Extra, Problems, Reading, number, rebased, subset_or
 from kloc.formats.drafts import Draft, assemble
 from kloc.formats.losses import Aspect, forget, sentences
 from kloc.formats.tables import SHORT, rows, seconds, table
@@ -55,7 +55,7 @@ def read_clips(path: Path) -> ClipReading:
         with problems.counting("clip that cannot be read, left out"):
             video_id = row["youtube_id"]
             start, end = number(row["time_start"], row.where), number(row["time_end"], row.where)
-            subset = subset_of(row.get("split").strip() or "train", row.where)
+            subset = subset_or(row.get("split").strip() or "training", "training", row.where, problems)
             if end <= start or start < 0:
                 problems.add("clip that ends before it starts or starts before 0, dropped", video_id)
                 continue

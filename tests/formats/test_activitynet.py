@@ -124,14 +124,30 @@ def test_what_cannot_be_read_is_refused_by_name_and_place(tmp_path: Path, conten
     ("entry", "sentence"),
     [
         ("[]", "video that cannot be read, left out (a.json: video 'v': expected an object, found [])"),
-        ('{"subset": "holdout"}', "unknown subset 'holdout'; use training, validation or testing)"),
-        ('{"subset": ["train"]}', "subset: expected a name, found ['train'])"),
+        ("7", "video that cannot be read, left out (a.json: video 'v': expected an object, found 7)"),
     ],
 )
 def test_a_video_that_cannot_be_read_is_left_out(tmp_path: Path, entry: str, sentence: str) -> None:
     dataset, problems = _raw(tmp_path, '{"v": ' + entry + ', "w": {"subset": "training", "duration": 5}}')
     assert set(dataset.videos) == {"w"}
     assert len(problems) == 1
+    assert problems[0].endswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("subset", "sentence"),
+    [
+        ('"holdout"', "unknown subset 'holdout'; use training, validation or testing)"),
+        ('["train"]', "subset: expected a name, found ['train'])"),
+    ],
+)
+def test_an_odd_subset_costs_no_video(tmp_path: Path, subset: str, sentence: str) -> None:
+    rows = '"duration": 5, "annotations": [{"label": "jump", "segment": [1, 2]}]'
+    dataset, problems = _raw(tmp_path, '{"v": {"subset": ' + subset + ", " + rows + "}}")
+    assert dataset.annotations["v"].instances == (Instance(1, 2, "jump"),)
+    assert dataset.videos["v"].subset == "training"
+    assert len(problems) == 1
+    assert problems[0].startswith("1 x subset that is not known, taken as training (")
     assert problems[0].endswith(sentence)
 
 
