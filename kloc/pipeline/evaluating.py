@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import cast, get_args
 
 from kloc.attributes import BINNINGS
-from kloc.errors import UsageError
+from kloc.errors import KlocError, UsageError
 from kloc.evaluation.detection import judge
 from kloc.evaluation.diagnosis.diagnose import diagnose
 from kloc.evaluation.matching import rule
 from kloc.evaluation.presets import Preset, preset
 from kloc.evaluation.recall import AUC_COUNTS, average_recall
 from kloc.evaluation.tables import Duplicates, detection_table, truth_table
+from kloc.formats.common import Reading
 from kloc.formats.guessing import load
 from kloc.formats.predictions import PredictionTable, read_table
 from kloc.pipeline.evaluation_lines import examples, not_judged, several
@@ -104,12 +105,24 @@ def evaluate_files(truth: Path, predictions: Path, wanted: Wanted, *, format_nam
 
     Raises FormatError for what cannot be read, UsageError where nothing can be judged.
     """
-    dataset, said = load(truth, format_name)
+    dataset, said = _annotations(truth, format_name)
     table, told = read_table(predictions)
     problems = [f"{truth.name}: {line}" for line in said] + [f"{predictions.name}: {line}" for line in told]
     settings = wanted.settings(preset("activitynet"))
     subset = wanted.subset or _fullest(dataset, table.videos, settings.subset if wanted.preset else None, SUBSETS)
     return _evaluate(dataset, table, settings, subset, wanted.bins, (truth.name, predictions.name), problems)
+
+
+def _annotations(path: Path, format_name: str) -> Reading:
+    """As `load`; predictions in their place are called what they are."""
+    try:
+        return load(path, format_name)
+    except KlocError as error:
+        try:
+            read_table(path)
+        except KlocError:
+            raise error from None
+        raise UsageError(f"{path}: these are predictions; the annotations come first") from None
 
 
 def evaluate_workspace(workspace: Workspace, predictions: Path | None, wanted: Wanted) -> Evaluation:
@@ -172,6 +185,12 @@ def _evaluate(
     names: tuple[str, str],
     problems: list[str],
 ) -> Evaluation:
+    if table.videos and everything.videos.keys().isdisjoint(table.videos):
+        example = " / ".join([table.videos[0], *sorted(everything.videos)[:1]])
+        raise UsageError(
+            f"none of the {len(table.videos):,} videos in {names[1]} is in {names[0]} (e.g. {example}): is it "
+            "the right file?"
+        )
     dataset = _of(everything, subset)
     where = f"{names[0]}, {'all subsets' if subset == ALL else f'subset {subset}'}"
     truth = truth_table(dataset, settings.duplicates)

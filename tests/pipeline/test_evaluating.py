@@ -127,7 +127,11 @@ def test_a_video_predicted_twice_is_said_and_its_last_list_holds(tmp_path: Path)
 
 REFUSED = {
     "no results": ({"database": {}}, "no 'results'"),
-    "strangers": ({"results": {"q": [detection(1, 2)]}}, "none of its 1 videos is annotated in truth.json"),
+    "strangers": (
+        {"results": {"q": [detection(1, 2)]}},
+        "videos in p.json is in truth.json (e.g. q / a)",
+    ),
+    "unannotated": ({"results": {"d": [detection(1, 2)]}}, "none of its 1 videos is annotated in truth.json"),
     "broken": ("{", "broken JSON at line 1"),
     "empty": ("", "broken JSON at line 1"),
 }
@@ -144,7 +148,21 @@ def test_broken_utf8_and_missing_files_cost_one_line(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_bytes(b'{"results":{"\xff":[]}}')
     assert "not UTF-8 at byte 13" in refusal(truth, tmp_path / "p.json")
     assert "cannot be read" in refusal(truth, tmp_path / "none.json")
-    assert "looks like no format of annotations" in refusal(write(tmp_path / "swapped.json", {"results": {}}), truth)
+    assert "looks like no format of annotations" in refusal(write(tmp_path / "other.json", {"other": {}}), truth)
+
+
+@pytest.mark.parametrize("option", ["", "--format activitynet"])
+def test_files_in_the_wrong_order_are_called_what_they_are(option: str, tmp_path: Path) -> None:
+    swapped = write(tmp_path / "made.json", {"results": {"a": [detection(1, 2)]}})
+    said = refusal(swapped, a_truth(tmp_path), *option.split())
+    assert said.endswith("made.json: these are predictions; the annotations come first")
+
+
+def test_predictions_for_another_dataset_are_told_before_its_subsets(tmp_path: Path) -> None:
+    strange = write(tmp_path / "made.json", {"results": {"x1": [detection(1, 2)], "x2": []}})
+    said = "none of the 2 videos in made.json is in truth.json (e.g. x1 / a): is it the right file?"
+    for option in ("", "--subset testing", "--subset all"):
+        assert refusal(a_truth(tmp_path), strange, *option.split()) == said
 
 
 def test_no_detection_at_all_is_judged_and_said(tmp_path: Path) -> None:
