@@ -10,7 +10,6 @@ import typer
 from kloc.cli.console import Bars, JsonOption, WorkspaceOption, console, run_stage, show
 from kloc.cli.pool import DATASET as PANEL
 from kloc.cli.pool import subset_of
-from kloc.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -36,8 +35,6 @@ def split(
     """Split into training, validation and testing."""
     from kloc.pipeline import splitting
 
-    if training <= 0 or validation < 0 or training + validation > 1 + 1e-9:
-        raise UsageError("--training and --validation are shares; together at most 1, the rest is testing")
     if check:
         found = run_stage(workspace, as_json, lambda w, r: splitting.check(w, groups=groups, above=similar, reporter=r))
         raise typer.Exit(1 if found.data["n_leaks"] else 0)

@@ -178,7 +178,7 @@ def _common(dataset: Dataset, statistics: Statistics, origins: Mapping[str, int]
 
 def _dealt(groups: Sequence[Mapping[str, Any]]) -> str:
     """How `kloc split` made the splits; ``groups``: videos that it kept together, and why."""
-    told = "kloc split dealt the annotated videos out to the splits, each class in equal shares."
+    told = "kloc split dealt the annotated videos out to the splits, class shares as equal as the videos allow."
     if not groups:
         return f"{told} It found no videos that belong together."
     videos, why = sum(len(group["videos"]) for group in groups), {w for group in groups for w in group["because"]}

@@ -15,8 +15,8 @@ import numpy as np
 from kloc.errors import FormatError, KlocError, UsageError
 from kloc.files import fingerprint
 from kloc.formats.common import Problems, read_text
-from kloc.pipeline.common import stage, track
-from kloc.pipeline.data import open_inputs
+from kloc.pipeline.common import manifest, stage, track
+from kloc.pipeline.data import PROPOSALS, open_inputs
 from kloc.pipeline.publication import current_dataset
 from kloc.pipeline.telling import Reporter, Silent, Summary
 from kloc.records import SUBSETS, Dataset, Subset
@@ -60,7 +60,7 @@ def split(
     above: float = ALIKE,
     reporter: Reporter | None = None,
 ) -> Summary:
-    """Deal the annotated videos out to the subsets: classes in equal shares, groups never torn apart.
+    """Deal the annotated videos out to the subsets: class shares as equal as can be, groups never torn apart.
 
     Args:
         training, validation: shares; the rest is testing.
@@ -70,8 +70,10 @@ def split(
         above: the cosine of pooled features above which two videos are near-duplicates; 1 or more: none are.
 
     What nobody has annotated yet follows its group, and else stays where it is.
-    Raises :class:`UsageError` while nothing is annotated.
+    Raises :class:`UsageError` for impossible shares and while nothing is annotated.
     """
+    if not (0 < training <= 1 and 0 <= validation <= 1 and training + validation <= 1 + 1e-9):
+        raise UsageError("--training and --validation are shares; together at most 1, the rest is testing")
     dataset = current_dataset(workspace)
     shares = np.array([training, validation, max(0.0, 1 - training - validation)])
     if keep is not None:
@@ -94,12 +96,12 @@ def split(
     facts = _counts(dataset, placed, keep)
     facts["class shares"] = (
         f"{100 * splits.deviation(labels, placed, shares.tolist()):.1f} points"
-        " off the shares asked for (root mean square)"
+        " off the shares asked for, root mean square over classes"
     )
     followed = sum(dataset.videos[v].subset != s for v, s in placed.items() if v not in dataset.annotations)
     if followed:
         facts["not annotated"] = f"{followed} videos follow their group out of the pool"
-    return _told("split", facts, together, placed, "kloc benchmark")
+    return _told("split", facts, together, dataset, placed, _next(workspace))
 
 
 @stage("split")
@@ -111,7 +113,7 @@ def check(workspace: Workspace, *, groups: Path | None, above: float = ALIKE, re
     placed = {v: video.subset for v, video in sorted(dataset.videos.items())}
     smallest = min(Counter(placed.values()).values())
     together = _together(workspace, dataset, groups, above, smallest, reporter)
-    return _told("split --check", _counts(dataset, placed, None), together, placed, "")
+    return _told("split --check", _counts(dataset, placed, None), together, dataset, placed, "")
 
 
 def _placed(
@@ -138,14 +140,38 @@ def _counts(dataset: Dataset, placed: Mapping[str, str], keep: Subset | None) ->
     return facts
 
 
-def _told(name: str, facts: dict[str, Any], together: _Together, placed: Mapping[str, str], hint: str) -> Summary:
+def _next(workspace: Workspace) -> str:
+    return "kloc benchmark" if manifest(workspace, PROPOSALS) else "kloc propose, then kloc benchmark"
+
+
+def _lacking(dataset: Dataset, placed: Mapping[str, str]) -> list[str]:
+    """One sentence for each subset that some classes do not occur in, and one where nothing is left to judge on."""
+    there: dict[str, set[str]] = {subset: set() for subset in SUBSETS}
+    for video_id, annotation in dataset.annotations.items():
+        if video_id in placed:
+            there[placed[video_id]] |= {i.label for i in annotation.instances}
+    every = sorted(set().union(*there.values()))
+    told = []
+    for subset, found in there.items():
+        absent = [label for label in every if label not in found]
+        if found and absent:
+            some = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+            told.append(f"{subset} has no instance of {len(absent)} of {len(every)} classes ({some})")
+    if every and not there["validation"] and not there["testing"]:
+        told.append("validation and testing hold no instance: nothing is left to judge a model on")
+    return told
+
+
+def _told(
+    name: str, facts: dict[str, Any], together: _Together, dataset: Dataset, placed: Mapping[str, str], hint: str
+) -> Summary:
     leaks = splits.leaks(placed, together.groups)
     videos_in = sum(len(group.videos) for group in together.groups)
     facts["kept together"] = f"{videos_in} videos in {len(together.groups)} groups" if together.groups else "none"
     facts |= {f"  {what}": found for what, found in together.said.items()}
     facts["leaks"] = f"{len(leaks)} groups lie in two subsets" if leaks else "none: no group in two subsets"
     data = {"subsets": dict(placed), "groups": together.to_json(), "n_leaks": len(leaks)}
-    return Summary(name, facts, [*leaks, *together.problems], hint, data=data)
+    return Summary(name, facts, [*leaks, *_lacking(dataset, placed), *together.problems], hint, data=data)
 
 
 # -- what belongs together ----------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from kloc.cli import app
 from kloc.errors import FormatError, UsageError
 from kloc.formats import activitynet
 from kloc.pipeline import imports, pool, splitting
+from kloc.pipeline.publication import current_dataset
 from kloc.pipeline.telling import Silent
 from kloc.records import Dataset
 from kloc.report.groups import ALIKE
@@ -177,3 +178,23 @@ def test_features_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
     summary = splitting.split(workspace, **SHARES)
     assert summary.problems == ["1 x features that cannot be read, not looked at for near-duplicates (v003)"]
     assert summary.facts["  near-duplicate features"] == "none (cosine above 0.8)"
+
+
+def test_classes_that_a_subset_lacks_are_named(workspace: Workspace) -> None:
+    for number in range(30):
+        put(workspace, f"v{number:03d}", subset="training")
+    told = splitting.check(workspace, groups=None, reporter=Silent())
+    assert "validation and testing hold no instance: nothing is left to judge a model on" in told.problems
+    only = next(
+        v for v, a in current_dataset(workspace).annotations.items() if {i.label for i in a.instances} == {"dive"}
+    )
+    put(workspace, only, subset="testing")
+    told = splitting.check(workspace, groups=None, reporter=Silent())
+    assert "testing has no instance of 2 of 3 classes (jump, run)" in told.problems
+    assert splitting.split(workspace, **SHARES).hint == "kloc propose, then kloc benchmark"
+
+
+@pytest.mark.parametrize("training", [float("nan"), 0.0, -0.5, 1.5])
+def test_shares_that_are_none_are_refused(workspace: Workspace, training: float) -> None:
+    with pytest.raises(UsageError, match="are shares"):
+        splitting.split(workspace, **{**SHARES, "training": training})
