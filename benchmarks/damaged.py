@@ -127,12 +127,7 @@ ANNOTATION_FAULTS = (
     Fault("no label", _without("label"), _UNREAD),
     Fault("segment is an object", _with("segment", {"start": 1}), _UNREAD),
     Fault("huge number", _with("segment", [0, 10**400]), _UNREAD),
-    Fault(
-        "unknown class",
-        _with("label", "never heard of"),
-        ("label that the taxonomy lacks", "label that is no class"),
-        lost=False,
-    ),
+    Fault("unknown class", _renamed, ("label that the list of classes lacks",), lost=False),
     Fault("end beyond", _beyond, ("end beyond the video's duration", "reaches beyond its video"), lost=False),
     Fault(("wholly outside", "outside its video"), _outside, ("wholly outside", "outside its video")),
     Fault("start before", _before, ("start before the video's first frame", "reaches beyond its video"), lost=False),

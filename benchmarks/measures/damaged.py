@@ -88,7 +88,7 @@ def _run(harvest: Harvest, what: str, folder: Path, arguments: Sequence[str], na
 
 def _told_of_all(harvest: Harvest, what: str, told: Told, faults: Sequence[Fault], counts: dict[str, int]) -> None:
     """Every fault that was put in is told of."""
-    for fault in faults:
+    for fault in [fault for fault in faults if fault.said]:
         put_in = sum(counts[other.name] for other in faults if other.said == fault.said)
         if told.counted(*fault.said) < put_in:
             harvest.uncounted.append(f"{what}: {fault.said} told {told.counted(*fault.said)} times of {put_in}")
