@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 Subset = Literal["training", "validation", "testing"]
 SUBSETS: tuple[Subset, ...] = ("training", "validation", "testing")
 
+#: The origin of a dataset that no person annotated.
+SIMULATED_WORKERS = "simulated workers"
+
 #: ``None`` where an annotation is exhaustive for every class of the dataset.
 Exhaustive = frozenset[str] | None
 
@@ -95,10 +98,16 @@ class Dataset:
     videos: Mapping[str, Video]
     annotations: Mapping[str, Annotation]
     name: str = "dataset"
-    #: Where the annotations come from, where that must be said wherever they are shown: "simulated workers".
+    #: Where the annotations come from, where that must be said wherever they are shown: `SIMULATED_WORKERS`, or any
+    #: other text that a file gives.
     origin: str = ""
     #: Videos whose duration nobody knows: their end stands where the last instance ends. No part of equality.
     open_ended: frozenset[str] = field(default=frozenset(), compare=False)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether simulated workers annotated it."""
+        return self.origin == SIMULATED_WORKERS
 
     def is_timed(self, video_id: str) -> bool:
         """Whether the duration of this video is known."""

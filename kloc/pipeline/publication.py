@@ -10,7 +10,7 @@ from kloc.pipeline import quality, spending
 from kloc.pipeline.common import SIMULATED, stage
 from kloc.pipeline.file_statistics import write_out
 from kloc.pipeline.telling import Summary
-from kloc.records import Dataset
+from kloc.records import SIMULATED_WORKERS, Dataset
 from kloc.report.statistics import Statistics, compute
 from kloc.store import artefacts, meta, revisions, videos
 from kloc.workspace import Workspace
@@ -49,7 +49,7 @@ def stats(
     campaign = spending.campaign(workspace, figures)
     statistics = compute(dataset, bins, ties=ties, campaign=campaign)
     path = workspace.reports / "statistics.json"
-    data = statistics.to_json() | simulated_origin(workspace) | ({} if figures is None else {"crowd": figures})
+    data = statistics.to_json() | ({} if figures is None else {"crowd": figures})
     write_json(path, data)
     facts = quality.lines(figures) | {"written": str(path)}
     facts |= write_out(statistics, [workspace.reports / "statistics.html", *([html] if html else [])], plots)
@@ -59,4 +59,4 @@ def stats(
 def simulated_origin(workspace: Workspace) -> dict[str, str]:
     """Where answers come from, for what is published, unless they come from people."""
     with workspace.store.transaction() as session:
-        return {} if meta.get(session, SIMULATED) is None else {"origin": "simulated workers"}
+        return {} if meta.get(session, SIMULATED) is None else {"origin": SIMULATED_WORKERS}

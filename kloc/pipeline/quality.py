@@ -15,7 +15,7 @@ from kloc.crowd.consolidate import Consolidated, ConsolidationSettings, WorkerAn
 from kloc.crowd.policy import gold_records
 from kloc.files import fingerprint
 from kloc.pipeline.common import SIMULATED
-from kloc.records import Item
+from kloc.records import SIMULATED_WORKERS, Item
 from kloc.store import artefacts, crowd, meta, rounds, videos
 from kloc.store.crowd import StoredAnswer
 from kloc.workspace import Workspace
@@ -76,7 +76,7 @@ def _figures(
     said = asdict(agreed)
     del said["workers"]
     return {
-        **({"origin": "simulated workers"} if meta.get(session, SIMULATED) is not None else {}),
+        **({"origin": SIMULATED_WORKERS} if meta.get(session, SIMULATED) is not None else {}),
         "agreement": said,
         "workers": workers,
         "prefill": _prefill(stored, found),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kloc.attributes import BINNINGS, AttributeTable, Bins, attributes_of
 from kloc.errors import UsageError
-from kloc.records import SUBSETS, Dataset
+from kloc.records import SIMULATED_WORKERS, SUBSETS, Dataset
 from kloc.report.campaign import Campaign
 from kloc.report.label_problems import LabelProblem, label_problems, leakage
 
@@ -133,7 +133,7 @@ class Statistics:
     measured: instances behind ``attributes``, ``pairwise`` and ``facts``: those of videos whose duration is known, or
     all where none is (coverage is left out then). untimed: videos without a duration; hours leave them out.
     reading: what the reader of the file had to say. label_problems: what is wrong with labels and times; leakage:
-    between the subsets. campaign: where the annotations come from one.
+    between the subsets. campaign: where the annotations come from one. origin: as in `kloc.records.Dataset`.
     """
 
     name: str
@@ -163,6 +163,12 @@ class Statistics:
     leakage: tuple[LabelProblem, ...]
     reading: tuple[str, ...] = ()
     campaign: Campaign | None = None
+    origin: str = ""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether simulated workers annotated the dataset."""
+        return self.origin == SIMULATED_WORKERS
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries and lists."""
@@ -225,6 +231,7 @@ def compute(
         leakage=leakage(dataset.videos.values(), ties or {}),
         reading=tuple(reading),
         campaign=campaign,
+        origin=dataset.origin,
     )
 
 

@@ -22,8 +22,8 @@ def render_statistics(statistics: Statistics) -> str:
     s, campaign = statistics, statistics.campaign
     data = ReportData(
         title=s.name,
-        summary=sentences(s),
-        simulated=campaign is not None and campaign.simulated,
+        summary=(*([f"Origin: {s.origin}"] if s.origin and not s.simulated else []), *sentences(s)),
+        simulated=s.simulated or (campaign is not None and campaign.simulated),
         headline=_headline(s),
         statistics=replace(s, per_class=tuple(sorted(s.per_class, key=lambda r: (-r.instances, r.label)))),
         problems=s.reading,

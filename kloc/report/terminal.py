@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kloc.printing import printable
 from kloc.report.campaign import Campaign, price
 from kloc.report.label_problems import LabelProblem
 from kloc.report.statistics import Histogram, Pairwise, Statistics, sentences
@@ -22,12 +23,14 @@ def render_terminal(statistics: Statistics, console: Console, *, everything: boo
     """Print the statistics; long tables are cut, and say how to see all, unless ``everything`` is asked for."""
     s = statistics
     limit = None if everything else _ROWS
-    console.print(Text(_plain(s.name), style="bold"))
+    console.print(Text(printable(s.name), style="bold"))
+    if s.simulated:
+        console.print(Text("Simulated answers: no person annotated these videos", style="yellow"))
     for name, fact in _facts(s):
         console.print(Text(f"{name:<12}", style="dim").append(fact, style="default"))
     console.print()
     for sentence in sentences(s):
-        console.print(Text(sentence))
+        console.print(Text(printable(sentence)))
     _subsets(s, console)
     _classes(s, console, limit)
     for histogram in (*s.attributes, s.videos_by_instances):
@@ -41,14 +44,10 @@ def render_terminal(statistics: Statistics, console: Console, *, everything: boo
         _problems("Leakage between subsets", s.leakage, "No leakage between subsets found.", console)
 
 
-def _plain(text: str) -> str:
-    """Text of a file or a stranger without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 def _facts(s: Statistics) -> list[tuple[str, str]]:
     hours = "durations not known" if s.videos and s.untimed == s.videos else f"{s.hours:.2f} h"
     facts = [
+        *([("origin", printable(s.origin))] if s.origin and not s.simulated else []),
         ("videos", f"{s.videos:,} ({hours}), {s.annotated:,} annotated"),
         ("instances", f"{s.instances:,} of {s.classes:,} classes ({s.action_hours:.2f} h of action)"),
         ("per video", f"{s.instances_per_video:.2f} ({s.instances_per_video_with_any:.2f} where any occurs)"),
@@ -99,7 +98,7 @@ def _classes(s: Statistics, console: Console, limit: int | None) -> None:
     most = max((r.instances for r in rows), default=0)
     for row in rows[:limit]:
         table.add_row(
-            Text(_plain(row.label)),
+            Text(printable(row.label)),
             f"{row.videos:,}",
             f"{row.instances:,}",
             _number(row.instances_per_video if row.videos else None, 1),
@@ -155,7 +154,7 @@ def _campaign(campaign: Campaign, console: Console, limit: int | None) -> None:
         table.columns[1].justify = "left"
         for row in campaign.rounds:
             figures = (f"{row.videos:,}", f"{row.minutes:,.1f}", f"{row.answers:,}", price(row.dollars))
-            table.add_row(str(row.round), _plain(row.strategy), *figures, price(row.dollars / max(row.videos, 1)))
+            table.add_row(str(row.round), printable(row.strategy), *figures, price(row.dollars / max(row.videos, 1)))
         console.print(table)
         columns = ("video", "round", "strategy", "rank", "answers", "work, min", "paid")
         table = _table(f"What each video cost{simulated}", console, columns)
@@ -163,13 +162,13 @@ def _campaign(campaign: Campaign, console: Console, limit: int | None) -> None:
         chosen = sorted(campaign.chosen, key=lambda c: (-c.dollars, c.round, c.rank, c.video_id))
         for one in chosen[:limit]:
             figures = (f"{one.rank:,}", f"{one.answers:,}", _number(one.minutes, 1), price(one.dollars))
-            table.add_row(Text(_plain(one.video_id)), str(one.round), _plain(one.strategy), *figures)
+            table.add_row(Text(printable(one.video_id)), str(one.round), printable(one.strategy), *figures)
         console.print(table)
         _cut("videos", len(chosen), limit, console)
     if campaign.missing:
         console.print(Text("\nMissing media", style="bold"))
         for line in campaign.missing[:limit]:
-            console.print(Text(_plain(line)))
+            console.print(Text(printable(line)))
         _cut("videos", len(campaign.missing), limit, console)
 
 
@@ -180,5 +179,5 @@ def _problems(title: str, problems: Sequence[LabelProblem], none: str, console: 
     console.print(Text("\n" + title, style="bold"))
     for row in problems:
         console.print(Text.assemble((f"{row.count:,}", "yellow"), " x ", row.kind))
-        examples = Text("    e.g. " + _plain("; ".join(row.examples[:2])), style="dim")
+        examples = Text("    e.g. " + printable("; ".join(row.examples[:2])), style="dim")
         console.print(examples, overflow="ellipsis", no_wrap=True)

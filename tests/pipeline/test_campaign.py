@@ -68,6 +68,7 @@ def test_gold_is_hidden_among_the_tasks_and_never_changes(world: Callable[..., W
         meta.put(session, SIMULATED, "yes")
     statistics, told = publication.stats(w.workspace)
     assert statistics is not None
+    assert statistics.simulated
     assert told.facts["agreement"].endswith("(simulated workers)")
     workers = [line for name, line in told.facts.items() if name.startswith("worker ")]
     assert len(workers) == 2

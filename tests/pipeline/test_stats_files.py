@@ -14,7 +14,7 @@ from kloc.errors import KlocError
 from kloc.formats.common import Extra
 from kloc.formats.registry import FORMATS
 from kloc.pipeline.file_statistics import file_stats
-from kloc.records import Annotation, Dataset, Instance, Video
+from kloc.records import SIMULATED_WORKERS, Annotation, Dataset, Instance, Video
 
 ROWS = [{"label": "run", "segment": [1, 3]}, {"label": "jump", "segment": [4, 8.5]}]
 
@@ -196,6 +196,21 @@ def test_a_file_of_any_format_works_too(tmp_path: Path, name: str) -> None:
     assert statistics.attributes[-2].counts == (2, 0, 0, 0, 0)
     # THUMOS and Kinetics files say of no video how long it is.
     assert (len(statistics.attributes) == 3) == (statistics.untimed == 0) == (name not in ("kinetics", "thumos"))
+
+
+@pytest.mark.parametrize("origin", ["", SIMULATED_WORKERS, "<b>Flickr</b>"])
+def test_where_the_annotations_come_from_is_said_first(tmp_path: Path, origin: str) -> None:
+    video = Video("v", 0.0, 10.0)
+    dataset = Dataset(("run",), {"v": video}, {"v": Annotation(video.item, (Instance(1.0, 3.0, "run"),))}, "x", origin)
+    source = tmp_path / "coco.json"
+    FORMATS["coco"].module.write(source, dataset, Extra(header={"origin": origin} if origin else {}))
+    first = kloc_stats(source, "--format", "coco", "--html", tmp_path / "page.html").output.splitlines()[1]
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    simulated = origin == SIMULATED_WORKERS
+    assert ("Simulated answers: no person" in first) == ("Simulated answers: no person" in page) == simulated
+    told = bool(origin) and not simulated
+    assert first.startswith("origin      <b>Flickr</b>") == ("Origin: &lt;b&gt;Flickr&lt;/b&gt;" in page) == told
+    assert json.loads(kloc_stats(source, "--format", "coco", "--json").stdout)["origin"] == origin
 
 
 def test_a_list_of_segments_names_its_classes_by_number(tmp_path: Path) -> None:
