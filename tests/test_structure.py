@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "kloc"
 #: Left to right. A room may import from rooms to its left and from its own, never from one to its right.
 ROOMS = [
     {"errors", "_version"},
-    {"files", "records", "attributes", "registry", "seeds", "threads", "resources", "config"},
+    {"files", "records", "attributes", "printing", "registry", "seeds", "threads", "resources", "config"},
     {"segments", "shards", "engine", "engine_ray"},
     {"store", "formats"},
     {"workspace"},

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from kloc.cli import benchmarking, crowd, dataset, evaluating, exporting, knowledge, learning, loop, pool, reviewing
 from kloc.cli.console import errors
 from kloc.errors import KlocError
+from kloc.printing import printable
 from kloc.registry import blamed
 
 #: The order of --help: the table of contents of a campaign. Commands not named here follow.
@@ -125,7 +126,7 @@ def main() -> None:
 def _escape(text: str) -> str:
     from rich.markup import escape
 
-    return escape(" ".join(text.split()))
+    return escape(printable(" ".join(text.split())))
 
 
 def _plain(error: OSError) -> str:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kloc.pipeline.telling import Reporter, Silent, Summary, shortened
+from kloc.printing import printable
 
 if TYPE_CHECKING:
     from kloc.workspace import Workspace
@@ -61,7 +62,7 @@ class Bars:
             self._progress = None
 
     def say(self, line: str) -> None:
-        errors.print(Text(line))
+        errors.print(Text(printable(line)))
 
 
 def run_stage(workspace: Path | None, as_json: bool, work: Callable[[Workspace, Reporter], Summary]) -> Summary:
@@ -85,12 +86,12 @@ def show(summary: Summary, as_json: bool = False) -> None:
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in summary.facts.items():
-            table.add_row(name, Text(_shown(value)))
+            table.add_row(Text(printable(name)), Text(printable(_shown(value))))
         console.print(table)
     for line in shortened(summary.problems):
-        console.print(Text.assemble(("! ", "bold yellow"), line))
+        console.print(Text.assemble(("! ", "bold yellow"), printable(line)))
     if summary.hint:
-        console.print(Text.assemble(("next: ", "bold green"), summary.hint))
+        console.print(Text.assemble(("next: ", "bold green"), printable(summary.hint)))
 
 
 def _shown(value: Any) -> str:

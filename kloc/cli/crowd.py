@@ -14,6 +14,7 @@ from rich.text import Text
 from kloc.cli import campaign
 from kloc.cli.console import JsonOption, WorkspaceOption, console, run_stage
 from kloc.cli.pool import PANEL
+from kloc.printing import printable
 
 _crowd = typer.Typer(no_args_is_help=True, help="Run kloc's own MTurk-compatible crowd.")
 
@@ -74,7 +75,7 @@ def workers(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> N
     for worker in found:
         state = "no access" if worker.revoked else "blocked" if worker.blocked else "invited"
         seen = "never" if worker.last_seen is None else f"{datetime.fromtimestamp(worker.last_seen):%Y-%m-%d %H:%M}"
-        table.add_row(Text(worker.name), state, f"{worker.answers:,}", f"{worker.approved:,}", seen)
+        table.add_row(Text(printable(worker.name)), state, f"{worker.answers:,}", f"{worker.approved:,}", seen)
     console.print(table if found else "nobody is invited yet: kloc crowd invite NAME...")
 
 

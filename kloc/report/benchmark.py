@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kloc.errors import FormatError
+from kloc.printing import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -176,7 +177,7 @@ class BenchmarkTable:
             table.add_column(f"{threshold:.1f}".removeprefix("0"), justify="right", no_wrap=True)
         table.add_column("Avg", justify="left", no_wrap=True)
         for model in self.models:
-            table.add_row(Text(model, style="bold"))
+            table.add_row(Text(printable(model), style="bold"))
             for row in (row for row in self.rows if row.model == model):
                 table.add_row(
                     f"  {row.regime}", *map(_percent, row.mean), Text(_percent(row.average), "bold").append(_reach(row))
@@ -189,7 +190,7 @@ class BenchmarkTable:
         console.print(table)
         console.print(Text(PAPER_NOTE, style="dim"))
         for sentence in self.sentences():
-            console.print(Text(sentence))
+            console.print(Text(printable(sentence)))
 
 
 def _tuples(value: Any) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from kloc.printing import printable
 from kloc.report.evaluation import (
     BinRow,
     ClassRow,
@@ -31,11 +31,11 @@ _PROFILE_HEADS = ("right", "double", "wrong label", "localiz.", "confusion", "ba
 
 def render_terminal(evaluation: Evaluation, console: Console) -> None:
     """Print the figures, in percent; classes between the best and the worst are left to the page and to ``--json``."""
-    console.print(Text(f"{evaluation.predictions} against {evaluation.truth}", style="bold"))
+    console.print(Text(printable(f"{evaluation.predictions} against {evaluation.truth}"), style="bold"))
     if evaluation.simulated:
         console.print(Text("Simulated answers: no person annotated this truth", style="yellow"))
     for name, fact in facts(evaluation).items():
-        console.print(Text(f"{name:<12}", style="dim").append(fact, style="default"))
+        console.print(Text(f"{name:<12}", style="dim").append(printable(fact), style="default"))
     _precision(evaluation, console)
     _recall(evaluation, console)
     _classes(class_rows(evaluation), evaluation, console)
@@ -44,7 +44,7 @@ def render_terminal(evaluation: Evaluation, console: Console) -> None:
     _sensitivity(evaluation, console)
     _profile(evaluation, console)
     for line in evaluation.problems:
-        console.print(Text.assemble(("! ", "bold yellow"), line))
+        console.print(Text.assemble(("! ", "bold yellow"), printable(line)))
 
 
 def _table(heading: str, console: Console, *columns: str) -> Table:
@@ -103,7 +103,7 @@ def _classes(rows: list[ClassRow], evaluation: Evaluation, console: Console) -> 
 def _class(table: Table, row: ClassRow, shown: list[int]) -> None:
     counts = (f"{row.instances:,}", f"{row.detections:,}")
     figures = [percent(row.precision[n]) for n in shown]
-    table.add_row(escape(row.name), *counts, *figures, percent(row.average), _bar(row.average, 8))
+    table.add_row(Text(printable(row.name)), *counts, *figures, percent(row.average), _bar(row.average, 8))
 
 
 def _bar(share: float, width: int = _BAR) -> Text:
