@@ -33,7 +33,7 @@ def of_dataset(dataset: Dataset, statistics: Statistics, origins: Mapping[str, i
     """The checks that need the annotations alone. ``origins``: as on the card."""
     simulated = origins.get("crowd", 0) or len(dataset.annotations)
     return [
-        Check("simulated answers", _if(dataset.origin, f"{simulated:,} of {len(dataset.annotations):,} videos carry "
+        Check("simulated answers", _if(dataset.simulated, f"{simulated:,} of {len(dataset.annotations):,} videos carry "
                                        "the answers of simulated workers: no person marked them")),
         Check("labels (reversed, repeated, overlapping, shorter than 0.5 s, outside their video, of no known class)",
               tuple(f"{p.count:,} x {p.kind}: {', '.join(p.examples)}" for p in statistics.label_problems)),

@@ -122,7 +122,7 @@ def of_workspace(workspace: Workspace) -> Card:
         clock="on the clock that a browser shows: the decoder's time plus the start of the video stream",
         split="" if dealt is None else _dealt(groups),
         curve=() if curve is None else tuple((int(point.labelled), round(point.value, 4)) for point in curve.points),
-        campaign=card_campaign.campaign(workspace, simulated=bool(dataset.origin)),
+        campaign=card_campaign.campaign(workspace, simulated=dataset.simulated),
         benchmark=None if benchmark is None else benchmark.to_json(),
         localizer=_localizer(workspace, dataset),
         checks=(*card_checks.of_dataset(dataset, statistics, origins), *checks),
@@ -141,7 +141,7 @@ def of_dataset(dataset: Dataset, reading: Sequence[str] = ()) -> Card:
         raise UsageError("nothing is annotated: there is no dataset to write a card for")
     dataset = replace(dataset, videos={v: dataset.videos[v] for v in dataset.annotations if v in dataset.videos})
     statistics = compute(dataset)
-    origins = {"crowd" if dataset.origin else "import": len(dataset.annotations)}
+    origins = {"crowd" if dataset.simulated else "import": len(dataset.annotations)}
     return replace(
         _common(dataset, statistics, origins),
         checks=(
@@ -159,8 +159,7 @@ def published(workspace: Workspace) -> Dataset:
     dataset = current_dataset(workspace)
     if not dataset.annotations:
         raise UsageError("nothing is annotated yet: there is no dataset to write a card for")
-    origin = "simulated workers" if reporting.is_simulated(workspace) else ""
-    return replace(dataset, videos={v: dataset.videos[v] for v in dataset.annotations}, origin=origin)
+    return replace(dataset, videos={v: dataset.videos[v] for v in dataset.annotations})
 
 
 def _common(dataset: Dataset, statistics: Statistics, origins: Mapping[str, int]) -> Card:
@@ -169,7 +168,7 @@ def _common(dataset: Dataset, statistics: Statistics, origins: Mapping[str, int]
     covered = [a.exhaustive_for for a in dataset.annotations.values()]
     return Card(
         statistics,
-        simulated=bool(dataset.origin),
+        simulated=dataset.simulated,
         classes=_classes(dataset),
         origins=dict(sorted(origins.items())),
         partial=sum(asked is not None and not every <= asked for asked in covered),

@@ -21,7 +21,7 @@ from kloc.formats.guessing import load
 from kloc.formats.predictions import PredictionTable, read_table
 from kloc.pipeline.evaluation_lines import examples, not_judged, several
 from kloc.pipeline.pictures import write_drawings, write_page
-from kloc.pipeline.publication import current_dataset, simulated_origin
+from kloc.pipeline.publication import current_dataset
 from kloc.pipeline.training import current_predictions
 from kloc.records import SUBSETS, Dataset
 from kloc.report.evaluation import Evaluation
@@ -133,7 +133,7 @@ def evaluate_workspace(workspace: Workspace, predictions: Path | None, wanted: W
     """
     own = tuple(sorted(workspace.settings.evaluation.thresholds))
     settings = wanted.settings(replace(preset("activitynet"), name="workspace", thresholds=own, averaged=own))
-    dataset = replace(current_dataset(workspace), origin=simulated_origin(workspace).get("origin", ""))
+    dataset = current_dataset(workspace)
     first = settings.subset if wanted.preset else None
     if predictions is not None:
         table, told = read_table(predictions)
@@ -170,6 +170,11 @@ def _fullest(dataset: Dataset, predicted: Iterable[str], first: str | None, amon
         if video_id in dataset.annotations and dataset.videos[video_id].subset in counts:
             counts[dataset.videos[video_id].subset] += 1
     return first if first and counts.get(first) else max(counts, key=lambda s: counts[s])
+
+
+def _with_origin(name: str, dataset: Dataset) -> str:
+    """The truth's name with the origin that its file gives; simulated workers are told of by the evaluation."""
+    return f"{name} (origin: {dataset.origin})" if dataset.origin and not dataset.simulated else name
 
 
 def _of(dataset: Dataset, subset: str) -> Dataset:
@@ -211,14 +216,15 @@ def _evaluate(
         dataset, table, AUC_COUNTS, settings.averaged, duplicates=settings.duplicates, budget="average"
     )
     return Evaluation(
-        *names,
+        _with_origin(names[0], everything),
+        names[1],
         subset,
         settings,
         result,
         recall,
         diagnose(dataset, truth, found, settings.averaged, matching=settings.matching, bins=bins),
         (*problems, *not_judged(everything, dataset, truth, table, result.ignored)),
-        bool(everything.origin),
+        everything.simulated,
     )
 
 

@@ -15,8 +15,8 @@ from kloc.errors import UsageError
 from kloc.formats.guessing import load
 from kloc.pipeline import card_campaign, card_checks, carding, exporting, pool
 from kloc.pipeline.common import SIMULATED
-from kloc.records import Annotation, Instance, Item
-from kloc.report.card import Card
+from kloc.records import SIMULATED_WORKERS, Annotation, Instance, Item
+from kloc.report.card import Card, render_card
 from kloc.report.card_files import data_files
 from kloc.store import crowd, meta, revisions, rounds
 from kloc.store.tables import AssignmentRow, GuidelineRow, ReportRow, VideoRow
@@ -207,6 +207,18 @@ def test_doubt_and_rare_classes_are_told_of_any_dataset(campaign: Workspace) -> 
         f"2 of 2 classes: fly (0), jump ({sum(len(a.instances) for a in dataset.annotations.values())})",
     )
     assert any("shorter than" in line for line in told["labels"])
+
+
+def test_only_simulated_workers_make_a_card_say_simulated(campaign: Workspace) -> None:
+    dataset = carding.published(campaign)
+    told = carding.of_dataset(replace(dataset, origin="Flickr"))
+    text = render_card(told)
+    assert "\nOrigin: Flickr.\n" in text
+    assert not re.search("simulated (?!answers)|machine-generated", text)
+    assert (told.creators, found(told)["simulated answers"]) == (["found"], ())
+    simulated = carding.of_dataset(replace(dataset, origin=SIMULATED_WORKERS))
+    assert simulated.creators == ["machine-generated"]
+    assert "Origin:" not in render_card(simulated)
 
 
 def test_the_card_of_a_file_says_what_its_reader_found_and_what_nobody_annotated(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from kloc.pipeline import imports, pool, training
 from kloc.pipeline.common import SIMULATED
 from kloc.pipeline.evaluating import Wanted, evaluate_files, evaluate_workspace, thresholds_of
 from kloc.pipeline.telling import Silent
-from kloc.records import Dataset
+from kloc.records import SIMULATED_WORKERS, Dataset
 from kloc.store import artefacts, meta
 from tests.pipeline.knowledge_helpers import FPS, OFFSET, STRIDE, learn, make_truth, make_workspace, write_features
 
@@ -239,6 +239,15 @@ def test_the_truth_may_be_of_any_format(files: tuple[Path, Path], tmp_path: Path
     for name in ("", "coco"):
         evaluation = evaluate_files(tmp_path / "coco.json", files[1], Wanted(), format_name=name)
         assert evaluation.average == pytest.approx(evaluate_files(*files, Wanted()).average, abs=1e-9)
+
+
+@pytest.mark.parametrize(("origin", "simulated"), [(SIMULATED_WORKERS, True), ("Flickr", False)])
+def test_only_simulated_workers_make_a_truth_simulated(origin: str, simulated: bool, tmp_path: Path) -> None:
+    truth = a_truth(tmp_path)
+    write(truth, json.loads(truth.read_text()) | {"origin": origin})
+    evaluation = evaluate_files(truth, write(tmp_path / "p.json", {"results": {}}), Wanted())
+    assert evaluation.simulated == simulated
+    assert evaluation.truth == truth.name + ("" if simulated else " (origin: Flickr)")
 
 
 def test_equal_files_give_an_equal_page_and_trouble_costs_one_line(files: tuple[Path, Path], tmp_path: Path) -> None:
