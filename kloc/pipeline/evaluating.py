@@ -64,6 +64,11 @@ class Wanted:
         rule(self.matching or "activitynet")
         preset(self.preset or "activitynet")
 
+    def by_default(self) -> frozenset[str]:
+        """Of the preset and the subset, those that nobody asked for."""
+        chosen = {"preset": self.preset, "subset": self.subset}
+        return frozenset(name for name, value in chosen.items() if value is None)
+
     def settings(self, usual: Preset) -> Preset:
         """The preset with what is wanted otherwise; ``usual`` where none is named."""
         base = preset(self.preset) if self.preset else usual
@@ -110,7 +115,7 @@ def evaluate_files(truth: Path, predictions: Path, wanted: Wanted, *, format_nam
     problems = [f"{truth.name}: {line}" for line in said] + [f"{predictions.name}: {line}" for line in told]
     settings = wanted.settings(preset("activitynet"))
     subset = wanted.subset or _fullest(dataset, table.videos, settings.subset if wanted.preset else None, SUBSETS)
-    return _evaluate(dataset, table, settings, subset, wanted.bins, (truth.name, predictions.name), problems)
+    return _evaluate(dataset, table, settings, subset, wanted, (truth.name, predictions.name), problems)
 
 
 def _annotations(path: Path, format_name: str) -> Reading:
@@ -139,7 +144,7 @@ def evaluate_workspace(workspace: Workspace, predictions: Path | None, wanted: W
         table, told = read_table(predictions)
         subset = wanted.subset or _fullest(dataset, table.videos, first, _HELD_OUT)
         problems = [f"{predictions.name}: {line}" for line in told]
-        return _evaluate(dataset, table, settings, subset, wanted.bins, (dataset.name, predictions.name), problems)
+        return _evaluate(dataset, table, settings, subset, wanted, (dataset.name, predictions.name), problems)
     reader = current_predictions(workspace)
     if reader is None:
         raise UsageError("there are no predictions yet; run `kloc predict`, or name a file of predictions")
@@ -157,7 +162,7 @@ def evaluate_workspace(workspace: Workspace, predictions: Path | None, wanted: W
         problems.append("the model may have learned from the training videos that it is judged on here")
     table = PredictionTable.of(reader.detections(list(known)))
     dataset = replace(dataset, annotations=known)
-    return _evaluate(dataset, table, settings, subset, wanted.bins, (dataset.name, "the newest predictions"), problems)
+    return _evaluate(dataset, table, settings, subset, wanted, (dataset.name, "the newest predictions"), problems)
 
 
 def _fullest(dataset: Dataset, predicted: Iterable[str], first: str | None, among: Sequence[str]) -> str:
@@ -186,7 +191,7 @@ def _evaluate(
     table: PredictionTable,
     settings: Preset,
     subset: str,
-    bins: str,
+    wanted: Wanted,
     names: tuple[str, str],
     problems: list[str],
 ) -> Evaluation:
@@ -222,9 +227,11 @@ def _evaluate(
         settings,
         result,
         recall,
-        diagnose(dataset, truth, found, settings.averaged, matching=settings.matching, bins=bins),
+        diagnose(dataset, truth, found, settings.averaged, matching=settings.matching, bins=wanted.bins),
         (*problems, *not_judged(everything, dataset, truth, table, result.ignored)),
         everything.simulated,
+        wanted.by_default(),
+        tuple(s for s in SUBSETS if everything.of(s).annotations),
     )
 
 

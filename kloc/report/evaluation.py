@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kloc.evaluation.detection import DetectionResult
 from kloc.evaluation.diagnosis.diagnose import Diagnosis
 from kloc.evaluation.diagnosis.false_positives import KINDS, SLICES
-from kloc.evaluation.presets import Preset
+from kloc.evaluation.presets import PRESETS, Preset
 from kloc.evaluation.recall import RecallResult
 
 
@@ -22,6 +22,7 @@ class Evaluation:
     truth, predictions: what they are called. subset: "training", "validation", "testing" or "all".
     result: at ``settings.asked``. diagnosis: over ``settings.averaged``. problems: what was wrong with the files and
     what of them is not judged, as sentences. simulated: whether the truth comes from simulated workers.
+    by_default: of the preset and the subset, those that nobody asked for. subsets: all that are annotated.
     """
 
     truth: str
@@ -33,6 +34,8 @@ class Evaluation:
     diagnosis: Diagnosis
     problems: tuple[str, ...] = ()
     simulated: bool = False
+    by_default: frozenset[str] = frozenset()
+    subsets: tuple[str, ...] = ()
 
     @property
     def average(self) -> float:
@@ -141,20 +144,28 @@ def facts(evaluation: Evaluation) -> dict[str, str]:
     """What was judged and how, in the order shown."""
     result, settings = evaluation.result, evaluation.settings
     with_truth = int((result.n_truth > 0).sum())
+    preset, subset = settings.name, evaluation.subset
+    if "preset" in evaluation.by_default:
+        preset += f" (default; {', '.join(name for name in PRESETS if name != settings.name)} with --preset)"
+    if "subset" in evaluation.by_default and len(evaluation.subsets) > 1:
+        subset += f" (of {', '.join(evaluation.subsets[:-1])} and {evaluation.subsets[-1]}; --subset)"
     return {
-        "truth": f"{evaluation.truth}, {'all subsets' if evaluation.subset == 'all' else evaluation.subset}",
+        "truth": evaluation.truth,
+        "subset": subset,
         "instances": f"{int(result.n_truth.sum()):,} of {with_truth:,} classes in {result.n_videos:,} annotated videos",
         "detections": f"{int(result.n_detections.sum()):,} judged, of {evaluation.predictions}",
-        "preset": settings.name,
+        "preset": preset,
         "matching": RULES_TOLD[settings.matching],
         "duplicates": f"{settings.duplicates} (near-duplicate instances of the truth)",
     }
 
 
-#: Matching rules in a few words.
+#: Matching rules and their average precision in a line.
 RULES_TOLD = {
-    "activitynet": "activitynet (each detection, best first, takes an instance)",
-    "thumos": "thumos (each instance in turn takes a detection)",
+    "activitynet": "activitynet: each detection, best score first, takes the free instance that it overlaps most; "
+    "precision is interpolated",
+    "thumos": "thumos: each instance in turn takes the free detection that overlaps it most, whatever its score; "
+    "precision is not interpolated",
 }
 
 

@@ -34,8 +34,10 @@ def render_terminal(evaluation: Evaluation, console: Console) -> None:
     console.print(Text(printable(f"{evaluation.predictions} against {evaluation.truth}"), style="bold"))
     if evaluation.simulated:
         console.print(Text("Simulated answers: no person annotated this truth", style="yellow"))
+    told = Table.grid(padding=(0, 2, 0, 0))
     for name, fact in facts(evaluation).items():
-        console.print(Text(f"{name:<12}", style="dim").append(printable(fact), style="default"))
+        told.add_row(Text(name, style="dim"), Text(printable(fact)))
+    console.print(told)
     _precision(evaluation, console)
     _recall(evaluation, console)
     _classes(class_rows(evaluation), evaluation, console)

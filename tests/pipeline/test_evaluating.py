@@ -23,6 +23,7 @@ from kloc.pipeline.common import SIMULATED
 from kloc.pipeline.evaluating import Wanted, evaluate_files, evaluate_workspace, thresholds_of
 from kloc.pipeline.telling import Silent
 from kloc.records import SIMULATED_WORKERS, Dataset
+from kloc.report.evaluation import facts
 from kloc.store import artefacts, meta
 from tests.pipeline.knowledge_helpers import FPS, OFFSET, STRIDE, learn, make_truth, make_workspace, write_features
 
@@ -208,6 +209,14 @@ def test_the_subset_is_the_one_predicted_for(files: tuple[Path, Path]) -> None:
     everything = evaluate_files(*files, Wanted(subset="all"))
     assert everything.result.n_videos == 11
     assert any(line.startswith("3 annotated videos without any detection") for line in everything.problems)
+
+
+def test_what_nobody_asked_for_is_said_to_be_the_default(files: tuple[Path, Path]) -> None:
+    told = facts(evaluate_files(*files, Wanted()))
+    assert told["preset"] == "activitynet (default; thumos, kinetics-localization with --preset)"
+    assert told["subset"] == "validation (of validation and testing; --subset)"
+    told = facts(evaluate_files(*files, Wanted(preset="thumos", subset="validation")))
+    assert (told["preset"], told["subset"]) == ("thumos", "validation")
 
 
 def test_its_figures_are_those_of_the_library(files: tuple[Path, Path], tmp_path: Path) -> None:
