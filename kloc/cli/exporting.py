@@ -33,8 +33,12 @@ def export(
     ] = None,
     source_format: Annotated[str, typer.Option(help="Format of the source; default: what it looks like.")] = "",
     origin: Annotated[
-        str, typer.Option(help="Where time 0 lies: 'stream' (as browsers show) or 'first-frame'.")
-    ] = "stream",
+        str | None,
+        typer.Option(
+            help="Where time 0 lies: 'stream' (as browsers show; the default, but an export that is there keeps its "
+            "own) or 'first-frame'."
+        ),
+    ] = None,
     answers: Annotated[
         bool, typer.Option("--answers", help="Also what each worker said (answers.jsonl), ids hashed.")
     ] = False,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from kloc.errors import FormatError, UsageError
 from kloc.records import Annotation, Dataset, Instance, Item, Subset
@@ -57,12 +57,17 @@ class Extra:
     header: Mapping[str, str] = field(default_factory=dict)
 
 
+def origin_of(name: str) -> Origin:
+    """The time origin of that name. Raises UsageError for others."""
+    if name not in ("stream", "first-frame"):
+        raise UsageError(f"unknown time origin {name!r}; it is 'stream' or 'first-frame'")
+    return cast(Origin, name)
+
+
 def rebased(dataset: Dataset, origin: Origin) -> Dataset:
     """The dataset as it is written: as it is, or with every video's first frame at 0 (to the microsecond)."""
-    if origin == "stream":
+    if origin_of(origin) == "stream":
         return dataset
-    if origin != "first-frame":
-        raise UsageError(f"unknown time origin {origin!r}; use stream or first-frame")
 
     def moved(time: float, by: float) -> float:
         return round(time - by, 6)

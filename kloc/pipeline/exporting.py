@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from kloc.errors import UsageError
-from kloc.formats.common import Extra, Media, Origin
+from kloc.formats.common import Extra, Media, Origin, origin_of
 from kloc.formats.guessing import load
 from kloc.formats.registry import FORMATS, Format, named
 from kloc.pipeline import carding, versions
@@ -37,25 +37,28 @@ def export(
     workspace: Workspace,
     *,
     out: Path | None = None,
-    origin: str = "stream",
+    origin: str | None = None,
     formats: Sequence[str] = (),
     answers: bool = False,
 ) -> Summary:
     """Write the annotated videos into ``dataset/`` or ``out``, in ``formats`` and those that are there already.
 
     Equal content gives equal bytes and the same version; other content gives the next one. ``answers``: also what each
-    worker said, with hashed ids. Raises UsageError while nothing is annotated, or for an unknown format or origin.
+    worker said, with hashed ids. ``origin``: where time 0 lies; by default where it lies in the files that are there.
+    Raises UsageError while nothing is annotated, or for an unknown format or origin.
     """
     dataset = carding.published(workspace)
     folder = out or workspace.dataset
     known = versions.read(folder)
-    lines = _answers(workspace) if answers or (known is not None and known.answers) else None
-    extra = Extra(_origin(origin), media=_media(workspace), header=simulated_origin(workspace))
+    clock = _clock(origin, known)
+    starts = {v: one.start for v, one in dataset.videos.items()} if clock == "first-frame" else {}
+    lines = _answers(workspace, starts) if answers or (known is not None and known.answers) else None
+    extra = Extra(clock, media=_media(workspace), header=simulated_origin(workspace))
     return _export(dataset, folder, extra, formats, lines, lambda: carding.of_workspace(workspace), own=out is None)
 
 
 def export_file(
-    source: Path, *, out: Path | None, origin: str = "stream", formats: Sequence[str] = (), source_format: str = ""
+    source: Path, *, out: Path | None, origin: str | None = None, formats: Sequence[str] = (), source_format: str = ""
 ) -> Summary:
     """Write what a file or folder of any format holds into ``out``, in ``formats``. No workspace is needed."""
     if out is None:
@@ -63,9 +66,9 @@ def export_file(
     dataset, problems = load(source, source_format)
     if not dataset.videos:
         raise UsageError(f"{source}: holds no video that could be exported")
-    extra = Extra(_origin(origin), header={"origin": dataset.origin} if dataset.origin else {})
+    extra = Extra(_clock(origin, versions.read(out)), header={"origin": dataset.origin} if dataset.origin else {})
     done = _export(dataset, out, extra, formats, None, lambda: carding.of_dataset(dataset, problems), own=False)
-    return replace(done, problems=[f"{source.name}: {line}" for line in problems] + done.problems)
+    return replace(done, problems=done.problems + [f"{source.name}: {line}" for line in problems])
 
 
 def _export(
@@ -103,6 +106,11 @@ def _export(
     if answers is not None:
         facts["answers"] = f"answers.jsonl ({len(answers):,} answers, worker ids hashed)"
     problems = [f"{name}: {line}" for name, lines in said.items() for line in lines]
+    # Files hold six decimals.
+    short = sum(round(i.end, 6) <= round(i.start, 6) for a in dataset.annotations.values() for i in a.instances)
+    if short:
+        which = "1 instance is" if short == 1 else f"{short:,} instances are"
+        problems.insert(0, f"{which} shorter than a microsecond, which no file can hold: read back, it is gone")
     data = {"version number": version.version, "changes": version.changes, "formats": list(version.formats)}
     return Summary("export", facts, problems, hint="kloc report" if own else "", data=data)
 
@@ -116,10 +124,10 @@ def _told(version: Version, known: Version | None) -> str:
     return f"{version.version} (since {known.version}: {changes})"
 
 
-def _origin(origin: str) -> Origin:
-    if origin not in ("stream", "first-frame"):
-        raise UsageError(f"unknown time origin {origin!r}; it is 'stream' or 'first-frame'")
-    return cast(Origin, origin)
+def _clock(origin: str | None, known: Version | None) -> Origin:
+    if origin is None:
+        return "stream" if known is None else known.time_origin
+    return origin_of(origin)
 
 
 def _media(workspace: Workspace) -> dict[str, Media]:
@@ -141,8 +149,8 @@ def _media(workspace: Workspace) -> dict[str, Media]:
     return media
 
 
-def _answers(workspace: Workspace) -> list[str]:
-    """Every answer that could be parsed as one line of JSON: times in video seconds, the worker as a hash.
+def _answers(workspace: Workspace, starts: Mapping[str, float]) -> list[str]:
+    """Every answer that could be parsed as one line of JSON: times in video seconds less ``starts``, workers as hashes.
 
     The hash is salted with the workspace's own secret: whoever knows all worker ids cannot tell whose it is. Comments,
     assignment ids and clocks stay in the workspace.
@@ -153,16 +161,22 @@ def _answers(workspace: Workspace) -> list[str]:
     said = simulated_origin(workspace)
     lines = []
     for one in found:
+        by = starts.get(one.item.video_id, 0.0)
+        segments = [
+            {**marked, "start": round(marked["start"] - by, 6), "end": round(marked["end"] - by, 6)}
+            for marked in one.answer.get("segments") or ()
+        ]
         row = {
             "video": one.item.video_id,
-            "stretch": [one.item.start, one.item.end],
+            "stretch": [round(t - by, 6) for t in (one.item.start, one.item.end)],
             "classes": list(one.classes),
             "worker": hashed(salt, one.worker_id, _ID_DIGITS),
             "round": one.round,
             "purpose": one.purpose,
             "status": one.status.lower(),
             "guideline": one.guideline,
-            **{key: one.answer.get(key) for key in ("segments", "none", "seconds_spent")},
+            "segments": segments,
+            **{key: one.answer.get(key) for key in ("none", "seconds_spent")},
             **said,
         }
         lines.append(json.dumps(row, ensure_ascii=False, allow_nan=False))

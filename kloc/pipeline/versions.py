@@ -12,13 +12,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kloc.errors import FormatError, KlocError, UsageError
 from kloc.files import sweep, sync_folder, write_json
-from kloc.formats.common import Extra, read_json
+from kloc.formats.common import Extra, Origin, origin_of, read_json
 from kloc.formats.difference import compare, totals
 from kloc.formats.registry import FORMATS, Format, named
 from kloc.records import Dataset
@@ -28,13 +28,19 @@ FILE = "VERSION.json"
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What ``VERSION.json`` says; ``history``: number, content, totals and changes of each version, the newest last."""
+    """What ``VERSION.json`` says; ``history``: number, content, totals and changes of each version, the newest last.
+
+    time_origin: where time 0 lies in the files; the next export keeps it unless told otherwise.
+    """
 
     version: int
     content: str
     formats: tuple[str, ...]
     answers: bool
     history: tuple[dict[str, Any], ...]
+    time_origin: Origin = "stream"
+    #: Where the annotations come from, where that must be said: formats may have no place for it.
+    origin: str = ""
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -56,10 +62,12 @@ def read(folder: Path) -> Version | None:
             tuple(map(str, content["formats"])),
             bool(content["answers"]),
             tuple(dict(entry) for entry in content["history"]),
+            origin_of(str(content.get("time_origin", "stream"))),
+            origin=str(content.get("origin", "")),
         )
         if not known.history:
             raise ValueError
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, UsageError):
         raise FormatError(f"{path}: no version of an export; restore it, or export to another folder") from None
     return known
 
@@ -127,7 +135,8 @@ def publish(
                 said[format.name] = write(fresh, format, extra(number))
             if answers is not None:
                 (fresh / "answers.jsonl").write_text("".join(f"{line}\n" for line in answers), encoding="utf-8")
-            version = _next(old, number, content, dataset, formats, answers is not None, folder, fresh)
+            version = _next(old, number, content, dataset, formats, answers is not None, extra(0).origin, folder, fresh)
+            version = replace(version, origin=extra(number).header.get("origin", ""))
             keep(fresh, version)
             _swap(fresh, folder, Path(scratch) / "old", allowed=own or old is not None)
     except OSError as error:
@@ -138,7 +147,7 @@ def publish(
 
 def keep(folder: Path, version: Version) -> None:
     """Write ``VERSION.json`` into the folder."""
-    write_json(folder / FILE, asdict(version))
+    write_json(folder / FILE, {key: value for key, value in asdict(version).items() if key != "origin" or value})
 
 
 def _next(
@@ -148,6 +157,7 @@ def _next(
     dataset: Dataset,
     formats: Sequence[Format],
     answers: bool,
+    origin: Origin,
     folder: Path,
     fresh: Path,
 ) -> Version:
@@ -155,9 +165,10 @@ def _next(
     if old is None or old.version != number:
         entry: dict[str, Any] = {"version": number, "content": content, **totals(dataset)}
         if old is not None:
-            entry["changes"] = _changes(old, folder, fresh)
+            moved = {} if old.time_origin == origin else {f"time 0 ({old.time_origin} -> {origin})": 1}
+            entry["changes"] = moved or _changes(old, folder, fresh)
         history = (*history, entry)
-    return Version(number, content, tuple(one.name for one in formats), answers, history)
+    return Version(number, content, tuple(one.name for one in formats), answers, history, origin)
 
 
 def _changes(old: Version, folder: Path, fresh: Path) -> dict[str, Any]:
@@ -168,7 +179,7 @@ def _changes(old: Version, folder: Path, fresh: Path) -> dict[str, Any]:
             before, after = (format.module.read(where / format.file, name="").dataset for where in (folder, fresh))
         except KlocError:
             continue  # somebody took the old files away
-        return compare(before, after).counts() or {"beside the annotations": 1}
+        return compare(before, after).counts() or {"something beside the annotations": 1}
     return {"unknown, the earlier files cannot be read": 1}
 
 

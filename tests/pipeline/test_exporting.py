@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from kloc.cli import app
 from kloc.errors import FormatError, KlocError, UsageError
 from kloc.formats import activitynet, coco
+from kloc.formats.difference import compare
 from kloc.formats.guessing import load
 from kloc.pipeline import differing, exporting, pool, versions
 from kloc.pipeline.common import SIMULATED
@@ -138,6 +139,22 @@ def test_simulated_answers_are_said_in_every_file_that_can(workspace: Workspace,
     assert coco.read(tmp_path / "x" / "coco.json").dataset.origin == "simulated workers"
 
 
+@pytest.mark.parametrize("name", ["thumos", "charades", "kinetics"])
+def test_an_export_in_any_format_says_on_the_disk_that_it_is_simulated(workspace: Workspace, name: str) -> None:
+    exporting.export(workspace, formats=[name])
+    real = versions.read(workspace.dataset)
+    assert real is not None
+    assert real.origin == ""
+    assert '"origin"' not in (workspace.dataset / "VERSION.json").read_text()
+    with workspace.store.transaction() as session:
+        meta.put(session, SIMULATED, "yes")
+    exporting.export(workspace)
+    assert json.loads((workspace.dataset / "VERSION.json").read_text())["origin"] == "simulated workers"
+    known = versions.read(workspace.dataset)
+    assert known is not None
+    assert known.origin == "simulated workers"
+
+
 def test_a_failed_export_leaves_the_old_one_whole(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     exporting.export(workspace, formats=["activitynet", "thumos", "coco"])
     first = _bytes(workspace.dataset)
@@ -210,6 +227,28 @@ def test_diff_of_exports_files_and_the_workspace(workspace: Workspace, tmp_path:
     assert differing.diff(tmp_path / "v1" / "thumos", tmp_path / "v1" / "thumos", None)[0].same
 
 
+def test_a_move_of_a_millisecond_is_seen() -> None:
+    video = Video("v", 0, 40, labels=("jump",))
+    before = Dataset(("jump",), {"v": video}, {"v": Annotation(video.item, (Instance(24.59, 28.02, "jump"),))}, "one")
+    moved = Annotation(video.item, (Instance(24.59, 28.0204, "jump"),))
+    told = differing.facts_of(compare(before, replace(before, annotations={"v": moved})))["instances moved"]
+    assert told == ("1, their boundaries by 0.0002 s on average; most: v jump 24.5900-28.0200 -> 24.5900-28.0204")
+
+
+def test_losses_come_before_what_is_wrong_with_the_source(tmp_path: Path) -> None:
+    rows = [{"label": "jump", "segment": [1, 2], "confidence": 0.5}]
+    odd = {"duration": "x", "start": None, "url": 7, "labels": 3, "exhaustive_for": 3, "subset": "weird"}
+    database = {"v": {**odd, "annotations": rows}}
+    source = tmp_path / "a.json"
+    source.write_text(json.dumps({"database": database}), encoding="utf-8")
+    wanted = ["export", "--source", str(source), "--out", str(tmp_path / "out"), "--format", "thumos"]
+    lines = CliRunner().invoke(app, wanted, env={"COLUMNS": "80"}).stdout
+    said = [line for line in lines.splitlines() if line.startswith("! ")]
+    assert said[0].startswith("! thumos: ")
+    assert "(all of them with --json)" in said[-1]
+    assert "kloc status" not in lines
+
+
 def test_the_command_line_of_diff_and_export(tmp_path: Path) -> None:
     video = Video("v", 0, 20, labels=("jump",))
     one = Dataset(("jump",), {"v": video}, {"v": Annotation(video.item, (Instance(1, 2, "jump"),))}, "one")
@@ -260,3 +299,23 @@ def test_a_take_down_does_not_begin_the_numbers_anew(workspace: Workspace) -> No
     done = exporting.export(workspace)
     assert done.facts["version"] == "2 (since 1: unknown, the earlier files cannot be read 1)"
     assert b"../c" not in b"".join(_bytes(workspace.dataset).values())
+
+
+def test_the_clock_of_an_export_is_kept_and_answers_follow_it(workspace: Workspace) -> None:
+    exporting.export(workspace)
+    exporting.export(workspace, origin="first-frame", answers=True)
+    rows = [json.loads(line) for line in (workspace.dataset / "answers.jsonl").read_text().splitlines()]
+    assert rows[0]["stretch"] == [0.0, 30.0]
+    assert rows[0]["segments"] == [{"start": 2.0, "end": 7.0, "label": "jump"}]
+    before = _bytes(workspace.dataset)
+    assert exporting.export(workspace).data["changes"] == {"time 0 (stream -> first-frame)": 1}
+    assert _bytes(workspace.dataset) == before
+    back = exporting.export(workspace, origin="stream")
+    assert back.data["changes"] == {"time 0 (first-frame -> stream)": 1}
+
+
+def test_what_is_too_short_for_six_decimals_is_said(tmp_path: Path) -> None:
+    short = {"v": {"subset": "training", "duration": 9, "annotations": [{"label": "run", "segment": [5, 5.0000004]}]}}
+    (tmp_path / "t.json").write_text(json.dumps({"database": short}))
+    done = exporting.export_file(tmp_path / "t.json", out=tmp_path / "out")
+    assert any("1 instance is shorter than a microsecond" in line for line in done.problems)
