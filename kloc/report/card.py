@@ -188,6 +188,13 @@ class Card:
         return self.statistics.annotated
 
     @property
+    def unannotated(self) -> dict[str, int]:
+        """Rows of each table whose video nobody has annotated, for the tables that have any."""
+        annotated = {SPLITS[row.subset]: row.annotated for row in self.statistics.subsets}
+        bare = {file.split: file.rows - annotated.get(file.split, 0) for file in self.files}
+        return {split: rows for split, rows in bare.items() if rows > 0}
+
+    @property
     def name(self) -> str:
         """What the dataset is called."""
         return self.statistics.name
@@ -228,7 +235,7 @@ def render_card(card: Card, pictures: Mapping[str, str] | None = None) -> str:
         pictures=pictures or {},
         table=COLUMNS,
         split_names=SPLITS,
-        unannotated=sum(file.rows for file in card.files) - card.videos,
+        unannotated=sum(card.unannotated.values()),
         strategies=defaultdict(str, STRATEGIES),
         sentences=sentences(card.statistics),
         rounds=() if card.statistics.campaign is None else card.statistics.campaign.rounds,

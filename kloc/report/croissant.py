@@ -94,6 +94,8 @@ def _description(card: Card) -> str:
     what = (
         f"{card.videos:,} untrimmed videos with the start and end of instances of {len(card.classes):,} action classes."
     )
+    if more := sum(card.unannotated.values()):
+        what += f" {more:,} more videos in the tables have no annotation."
     warning = "The annotations are simulated: no person marked these videos." if card.simulated else ""
     return " ".join(part for part in (warning, _text(card.description), what) if part)
 

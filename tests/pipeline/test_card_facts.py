@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from kloc.errors import UsageError
+from kloc.formats import coco
+from kloc.formats.common import Extra
 from kloc.formats.guessing import load
 from kloc.pipeline import card_campaign, card_checks, carding, exporting, pool
 from kloc.pipeline.common import SIMULATED
-from kloc.records import SIMULATED_WORKERS, Annotation, Instance, Item
+from kloc.records import SIMULATED_WORKERS, Annotation, Dataset, Instance, Item, Video
 from kloc.report.card import Card, render_card
 from kloc.report.card_files import data_files
 from kloc.store import crowd, meta, revisions, rounds
@@ -219,6 +221,18 @@ def test_only_simulated_workers_make_a_card_say_simulated(campaign: Workspace) -
     simulated = carding.of_dataset(replace(dataset, origin=SIMULATED_WORKERS))
     assert simulated.creators == ["machine-generated"]
     assert "Origin:" not in render_card(simulated)
+
+
+def test_card_and_tables_of_a_file_agree_on_what_nobody_annotated(tmp_path: Path) -> None:
+    videos = {v: Video(v, 0.0, 9.0, subset=s) for v, s in {"a": "training", "b": "training", "c": "testing"}.items()}  # type: ignore[arg-type]
+    known = {"a": Annotation(videos["a"].item, (Instance(1.0, 2.0, "jump"),))}
+    coco.write(tmp_path / "theirs.json", Dataset(("jump",), videos, known, "theirs"), Extra())
+    exporting.export_file(tmp_path / "theirs.json", out=tmp_path / "out", formats=("huggingface",))
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "The tables hold 2 more videos that nobody has annotated. Version" in text
+    assert "the tables hold videos that nobody has annotated: 1 in train, 1 in test.\n" in text
+    described = json.loads((tmp_path / "out" / "croissant.json").read_text())["description"]
+    assert "2 more videos in the tables have no annotation" in described
 
 
 def test_the_card_of_a_file_says_what_its_reader_found_and_what_nobody_annotated(tmp_path: Path) -> None:
