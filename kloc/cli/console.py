@@ -72,12 +72,12 @@ def run_stage(workspace: Path | None, as_json: bool, work: Callable[[Workspace, 
     reporter: Reporter = Silent() if as_json else Bars()
     summary = work(Workspace.open(workspace), reporter)
     reporter.finish()
-    show(summary, as_json)
+    show(summary, as_json, "with --json, or in `kloc status`")
     return summary
 
 
-def show(summary: Summary, as_json: bool = False) -> None:
-    """Print a summary for a person, or as JSON for a program."""
+def show(summary: Summary, as_json: bool = False, where: str = "with --json") -> None:
+    """Print a summary for a person, or as JSON for a program; ``where``: where a person finds all problems."""
     if as_json:
         sys.stdout.write(json.dumps(summary.to_json(), ensure_ascii=False, indent=1, default=str) + "\n")
         return
@@ -88,7 +88,7 @@ def show(summary: Summary, as_json: bool = False) -> None:
         for name, value in summary.facts.items():
             table.add_row(Text(printable(name)), Text(printable(_shown(value))))
         console.print(table)
-    for line in shortened(summary.problems):
+    for line in shortened(summary.problems, where):
         console.print(Text.assemble(("! ", "bold yellow"), printable(line)))
     if summary.hint:
         console.print(Text.assemble(("next: ", "bold green"), printable(summary.hint)))

@@ -130,4 +130,4 @@ def narrate(command: str, summary: Summary) -> None:
     """Show a stage as a person would have run it: the command, then what it said."""
     console.print()
     console.print(Text(f"$ {command}" if command else summary.stage, style="bold"))
-    show(replace(summary, hint=""))
+    show(replace(summary, hint=""), where="in `kloc status`")

@@ -51,8 +51,8 @@ class Summary:
         return {"stage": self.stage, **self.facts, **self.data, "problems": self.problems, "hint": self.hint}
 
 
-def shortened(lines: list[str], keep: int = 5) -> list[str]:
-    """The first few problems and how many more there are."""
+def shortened(lines: list[str], where: str = "with --json", keep: int = 5) -> list[str]:
+    """The first few problems, how many more there are, and where all of them are."""
     if len(lines) <= keep:
         return lines
-    return [*lines[:keep], f"... and {len(lines) - keep} more (all of them with --json, or in `kloc status`)"]
+    return [*lines[:keep], f"... and {len(lines) - keep} more (all of them {where})"]
