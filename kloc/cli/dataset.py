@@ -26,9 +26,12 @@ def register(app: typer.Typer) -> None:
 
 def stats(
     source: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Annotations instead of a workspace: an ActivityNet JSON.")
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="A file or folder of any format, or a list of segments."),
     ] = None,
-    format_name: Annotated[str, typer.Option("--format", metavar="NAME", help="The file's format.")] = "",
+    format_name: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="Its format; default: what it looks like.")
+    ] = "",
     classes: Annotated[Path | None, typer.Option(help="Names for the class numbers of a .txt list.")] = None,
     bins: Annotated[str, typer.Option(help="Bins of the attributes: paper or detad.")] = "paper",
     everything: Annotated[bool, typer.Option("--all", help="Show long tables whole.")] = False,

@@ -8,7 +8,7 @@ from pathlib import Path
 from kloc.errors import UsageError
 from kloc.formats import activitynet, segments_txt
 from kloc.formats.common import Reading
-from kloc.formats.registry import named
+from kloc.formats.guessing import guess, load
 from kloc.pipeline.pictures import write_drawings, write_page
 from kloc.pipeline.telling import Summary
 from kloc.report.statistics import Statistics, compute
@@ -24,7 +24,7 @@ def file_stats(
     html: Path | None = None,
     plots: Path | None = None,
 ) -> tuple[Statistics, Summary]:
-    """Statistics of a file or folder: of the named format, else an ActivityNet-style JSON or a list of segments.
+    """Statistics of a file or folder, of the named format or of the one that it looks like.
 
     classes: names of classes that a list of segments gives as numbers. html, plots: as in `stats`.
     """
@@ -36,14 +36,25 @@ def file_stats(
 
 
 def _read(path: Path, format_name: str, classes: Path | None) -> Reading:
+    """What the file says; an ActivityNet JSON as it is written, so that what is wrong with its rows is counted."""
     if not format_name and segments_txt.fits(path):
         return segments_txt.read(path, classes=classes)
     if classes is not None:
         raise UsageError("--classes names the classes of a list of segments (.txt); other formats name their own")
-    if format_name in ("", "activitynet"):
+    if (format_name or _seems(path)) == "activitynet" and path.is_file():
         found = activitynet.read_with_ends(path, taken="coverage is left out", clean=False)
         return Reading(found.dataset, found.problems)
-    return named(format_name).module.read(path)
+    return load(path, format_name)
+
+
+def _seems(path: Path) -> str:
+    """The format that the path looks like; a JSON that looks like none is left to ActivityNet's reader to refuse."""
+    try:
+        return guess(path).name
+    except UsageError:
+        if path.is_file() and path.suffix.lower() == ".json":
+            return "activitynet"
+        raise
 
 
 def write_out(statistics: Statistics, pages: Sequence[Path], plots: Path | None) -> dict[str, str]:

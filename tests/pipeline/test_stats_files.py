@@ -150,7 +150,7 @@ def test_bad_rows_are_counted_and_the_rest_is_used(tmp_path: Path) -> None:
     [
         (b'{"database": {"v": ', "broken JSON at line 1"),
         (b'{"database": {"\xff\xfe": {}}}', "not UTF-8 at byte 15"),
-        (b"[1, 2]", "expected an object"),
+        (b"[1, 2]", "the first entry is no task"),
         (b'{"results": {}}', "it has results"),
         (b'{"database": []}', "expected an object"),
         (b"", "broken JSON"),
@@ -168,7 +168,7 @@ def test_what_is_not_there_or_not_asked_for_costs_one_line(tmp_path: Path) -> No
     good = _file(tmp_path, WILD["official"])
     for arguments, said in (
         ((tmp_path / "nope.json",), "cannot be read"),
-        ((tmp_path,), "cannot be read"),
+        ((tmp_path,), "looks like no format of annotations"),
         ((good, "--bins", "mine"), "unknown bins 'mine'"),
         ((good, "--format", "mine"), "mine"),
         ((good, "--classes", good), "--classes"),
@@ -192,6 +192,7 @@ def test_a_file_of_any_format_works_too(tmp_path: Path, name: str) -> None:
     path = tmp_path / (FORMATS[name].file if FORMATS[name].file != "." else "folder")
     FORMATS[name].module.write(path, Dataset(("jump", "run"), {"v": video}, notes), Extra())
     statistics, _ = file_stats(path, format_name=name)
+    assert file_stats(path)[0] == statistics  # which format it is may be seen
     assert (statistics.videos, statistics.instances) == (1, 2)
     assert statistics.attributes[-2].counts == (2, 0, 0, 0, 0)
     # THUMOS and Kinetics files say of no video how long it is.
