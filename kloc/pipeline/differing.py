@@ -7,6 +7,7 @@ from typing import Any
 
 from kloc.errors import UsageError
 from kloc.formats.difference import Difference, compare
+from kloc.formats.drafts import DECIMALS
 from kloc.formats.guessing import load
 from kloc.pipeline import carding, versions
 from kloc.pipeline.telling import Summary
@@ -31,7 +32,7 @@ def diff(before: Path, after: Path | None, workspace: Path | None, format: str =
         new, more = carding.published(opened), []
         named = (str(before), f"the workspace {opened.root}")
     found = compare(old, new)
-    facts = {"before": named[0], "after": named[1]} | ({"difference": "none"} if found.same else {}) | _facts(found)
+    facts = {"before": named[0], "after": named[1]} | ({"difference": "none"} if found.same else {}) | facts_of(found)
     said = [f"before: {line}" for line in problems] + [f"after: {line}" for line in more]
     return found, Summary("diff", facts, said, data={"difference": found.to_json()})
 
@@ -46,7 +47,7 @@ def _open(path: Path, format: str) -> tuple[Dataset, list[str]]:
     return load(path, format)
 
 
-def _facts(found: Difference) -> dict[str, Any]:
+def facts_of(found: Difference) -> dict[str, Any]:
     """One line for each kind of difference, with a few examples."""
     old, new = found.totals
     facts: dict[str, Any] = {what: _from_to(old[what], new[what]) for what in old}
@@ -70,10 +71,12 @@ def _facts(found: Difference) -> dict[str, Any]:
         facts["order of the classes"] = "another"
     if found.moved:
         shifts = [one.shift for one in found.moved]
+        mean = sum(shifts) / len(shifts)
         most = max(found.moved, key=lambda one: one.shift)
+        digits = _decimals(most.shift, 2)
         facts["instances moved"] = (
-            f"{len(found.moved):,}, their boundaries by {sum(shifts) / len(shifts):.3f} s on average; most: "
-            f"{_one(most.video_id, most.before)} -> {most.after.start:.2f}-{most.after.end:.2f}"
+            f"{len(found.moved):,}, their boundaries by {mean:.{_decimals(mean, 3)}f} s on average; most: "
+            f"{_one(most.video_id, most.before, digits)} -> {_span(most.after, digits)}"
         )
     if found.confidences:
         facts["confidences changed"] = found.confidences
@@ -94,5 +97,14 @@ def _some(count: int, examples: Any) -> str:
     return f"{count:,} ({shown}{', ...' if count > _SHOWN else ''})"
 
 
-def _one(video_id: str, one: Instance) -> str:
-    return f"{video_id} {one.label} {one.start:.2f}-{one.end:.2f}"
+def _one(video_id: str, one: Instance, digits: int = 2) -> str:
+    return f"{video_id} {one.label} {_span(one, digits)}"
+
+
+def _span(one: Instance, digits: int) -> str:
+    return f"{one.start:.{digits}f}-{one.end:.{digits}f}"
+
+
+def _decimals(seconds: float, usual: int) -> int:
+    """So many decimals that ``seconds`` are seen, at most the microseconds that files hold."""
+    return next((n for n in range(usual, DECIMALS) if seconds * 10**n >= 1), DECIMALS)
