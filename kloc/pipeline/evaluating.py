@@ -205,8 +205,10 @@ def _evaluate(
     where = f"{names[0]}, {'all subsets' if subset == ALL else f'subset {subset}'}"
     truth = truth_table(dataset, settings.duplicates)
     if not len(truth.label):
+        helps = any(a.instances for v, a in everything.annotations.items() if v not in dataset.annotations)
         raise UsageError(
-            f"{where}: {len(truth.videos):,} annotated videos and no instance to judge by; choose with --subset"
+            f"{where}: {several(len(truth.videos), 'annotated video')} and no instance to judge by"
+            f"{'; choose with --subset' if helps else ''}"
         )
     if len(table) and not set(table.videos) & set(truth.videos):
         raise UsageError(

@@ -35,7 +35,7 @@ def _videos(everything: Dataset, truth: TruthTable, table: PredictionTable) -> l
     judged = {name: number for number, name in enumerate(truth.videos)}
     why: dict[str, dict[str, int]] = {}
     for video_id, count in counts.items():
-        if video_id in judged:
+        if video_id in judged or not count:
             continue
         reason = "that the truth does not know"
         if video_id in everything.annotations:
