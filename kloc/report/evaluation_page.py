@@ -52,6 +52,7 @@ def render_evaluation(evaluation: Evaluation, drawn: Mapping[str, Drawing]) -> s
         "evaluation.html.j2",
         data=page,
         plots={name: Markup(for_page(svg)) for name, svg in drawn.items()},  # our own drawings
+        rule=told["matching"],
         precision=_precision(evaluation),
         recall=Table(
             ("detections per video", "average recall, %"),

@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmarks.predictions import generated
 from kloc.evaluation.detection import judge
 from kloc.evaluation.diagnosis.diagnose import diagnose
+from kloc.evaluation.matching import RULES
 from kloc.evaluation.presets import preset
 from kloc.evaluation.recall import average_recall
 from kloc.evaluation.tables import detection_table, truth_table
@@ -71,6 +72,23 @@ def test_the_terminal_reads_in_80_columns_and_says_all(evaluation: Evaluation) -
     assert [line.split()[0] for line in shown.splitlines() if re.match(r"\d+G ", line)] == [
         f"{n}G" for n in range(1, 1 + sum(1 for size in evaluation.diagnosis.false_positives.sizes if size))
     ]
+
+
+RULES_SAID = {
+    "activitynet": ("each detection, best score first, takes the free instance that it", "precision is interpolated"),
+    "thumos": ("takes the free detection that overlaps it most, whatever its score", "precision is not interpolated"),
+}
+
+
+@pytest.mark.parametrize("name", list(RULES))
+def test_how_detections_are_matched_is_explained(name: str, evaluation: Evaluation) -> None:
+    by_name = replace(evaluation, settings=preset(name))
+    shown = " ".join(terminal(by_name).split())
+    page = render_evaluation(by_name, drawings(evaluation))
+    section = page.partition('<section id="precision">')[2].partition("</section>")[0]
+    for words in RULES_SAID[name]:
+        assert words in shown
+        assert words in section
 
 
 def test_what_is_not_known_is_said_and_not_drawn() -> None:
