@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kloc.formats.common import Problems
+from kloc.errors import FormatError
+from kloc.formats.common import Extra, Problems
 from kloc.formats.registry import named
+from kloc.records import Annotation, Dataset, Instance, Video
 
 ROW = {"label": "run", "segment": [1, 3]}
 FILES: dict[str, tuple[str, str]] = {
@@ -40,6 +42,14 @@ def test_an_odd_subset_is_counted_and_taken_as_training(name: str, tmp_path: Pat
     assert dataset.videos["v"].subset == "training"
     assert dataset.videos["v"].labels == ("run",)
     assert any(line.startswith("1 x subset that is not known, taken as training (") for line in problems), problems
+
+
+@pytest.mark.parametrize("name", ["cvat", "elan"])
+def test_a_class_that_a_text_format_cannot_hold_is_told_why(name: str, tmp_path: Path) -> None:
+    video = Video("v", 0.0, 9.0)
+    odd = Dataset(("run ",), {"v": video}, {"v": Annotation(video.item, (Instance(1, 2, "run "),))}, "d")
+    with pytest.raises(FormatError, match=r"no line breaks, no spaces at the ends"):
+        named(name).module.write(tmp_path / "out", odd, Extra())
 
 
 def test_an_empty_name_among_examples_is_seen() -> None:
