@@ -190,7 +190,8 @@ class Card:
     @property
     def unannotated(self) -> dict[str, int]:
         """Rows of each table whose video nobody has annotated, for the tables that have any."""
-        annotated = {SPLITS[row.subset]: row.annotated for row in self.statistics.subsets}
+        known: dict[str, int] = {row.subset: row.annotated for row in self.statistics.subsets}
+        annotated = {split: known.get(subset, 0) for subset, split in SPLITS.items()}
         bare = {file.split: file.rows - annotated.get(file.split, 0) for file in self.files}
         return {split: rows for split, rows in bare.items() if rows > 0}
 
