@@ -212,9 +212,10 @@ def subset_of(value: Any, where: str) -> Subset:
 
 def subset_or(value: Any, usual: Subset, where: str, problems: Problems) -> Subset:
     """As `subset_of`; a subset that is not known is counted and taken as ``usual``."""
+    subset = usual
     with problems.counting(f"subset that is not known, taken as {usual}"):
-        return subset_of(value, where)
-    return usual
+        subset = subset_of(value, where)
+    return subset
 
 
 def subset_named(path: Path) -> Subset | None:
