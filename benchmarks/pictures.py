@@ -20,9 +20,9 @@ from PIL import Image
 from benchmarks import annotator
 from kloc.crowd.endpoint import admin, server
 from kloc.formats import activitynet, labels_csv
-from kloc.pipeline import crowd, demo, features, pool, proposals, selecting, serving
+from kloc.pipeline import crowd, demo, pool, selecting, serving
 from kloc.pipeline.telling import Silent
-from kloc.workspace import SETTINGS_FILE, Workspace
+from kloc.workspace import Workspace
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -52,7 +52,7 @@ def take(folder: Path) -> list[Path]:
     with annotator.browser(program) as browser:
         return [
             annotating(browser, folder, truth),
-            part(browser, compared(folder), "#learning", "learning-curve", NARROW),
+            part(browser, reports / "report.html", "#learning", "learning-curve", NARROW),
             part(browser, reports / "report.html", "#videos .video >> nth=1", "report", NARROW),
             part(browser, reports / "stats.html", "#attributes", "statistics", WIDTH),
             part(browser, reports / "evaluate.html", "#false-positives", "evaluation", WIDTH),
@@ -66,21 +66,6 @@ def _nothing(*_: object) -> None:
 def kloc(*arguments: str) -> None:
     """Run a command of kloc, quietly."""
     subprocess.run([sys.executable, "-m", "kloc", *arguments], check=True, stdout=subprocess.DEVNULL)
-
-
-def compared(folder: Path) -> Path:
-    """The page on which `kloc simulate` compares two strategies on the demo's videos, five seeds, from their truth."""
-    root = folder / "known"
-    if not (root / SETTINGS_FILE).exists():
-        pool.init(root, **{"general.name": "the demo's videos", **demo.SETTINGS})
-    workspace = Workspace.open(root)
-    pool.add(workspace, [str(folder / "videos"), str(folder / "truth.json")], reporter=Silent())
-    features.extract(workspace, reporter=Silent())
-    proposals.propose(workspace, reporter=Silent())
-    workspace.close()
-    strategies = ("--strategy", "random", "--strategy", "us")
-    kloc("simulate", str(root), *strategies, "--batch", "4", "--seeds", "5", "--out", str(root / "compared"))
-    return root / "compared" / "report.html"
 
 
 @contextmanager
