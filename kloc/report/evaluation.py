@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kloc.evaluation.detection import DetectionResult
 from kloc.evaluation.diagnosis.diagnose import Diagnosis
 from kloc.evaluation.diagnosis.false_positives import KINDS, SLICES
+from kloc.evaluation.diagnosis.sensitivity import Sensitivity
 from kloc.evaluation.presets import PRESETS, Preset
 from kloc.evaluation.recall import RecallResult
 
@@ -117,6 +118,23 @@ def bin_rows(evaluation: Evaluation) -> list[tuple[str, str, list[BinRow]]]:
         )
         for row, shares in zip(diagnosis.sensitivity, diagnosis.false_negatives.by_bin, strict=True)
     ]
+
+
+#: Bins of fewer instances are shown, and are neither worst nor best.
+FEWEST = 10
+
+
+def spans(evaluation: Evaluation) -> list[tuple[Sensitivity, float, float]]:
+    """Of each attribute its figures, and the mAP_N of its worst and of its best bin by that of all instances.
+
+    Bins of fewer than `FEWEST` instances do not count; NaN where none does.
+    """
+    overall = evaluation.diagnosis.normalised
+    rows = []
+    for row in evaluation.diagnosis.sensitivity:
+        values = [b.normalised / overall for b in row.bins if b.instances >= FEWEST and overall > 0]
+        rows.append((row, min(values, default=np.nan), max(values, default=np.nan)))
+    return rows
 
 
 def title(attribute: str, unit: str = "") -> str:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from kloc import __version__
 from kloc.report.evaluation import (
+    FEWEST,
     PROFILE,
     BinRow,
     Evaluation,
@@ -65,6 +66,7 @@ def render_evaluation(evaluation: Evaluation, drawn: Mapping[str, Drawing]) -> s
         unknown=[(title(row.attribute), row.unknown) for row in evaluation.diagnosis.sensitivity if row.unknown],
         pairs=[p for p in evaluation.diagnosis.false_negatives.pairs if any(map(any, p.instances))],
         diagnosis=evaluation.diagnosis,
+        fewest=FEWEST,
     )
 
 

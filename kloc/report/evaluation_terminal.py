@@ -10,6 +10,7 @@ from rich.text import Text
 
 from kloc.printing import printable
 from kloc.report.evaluation import (
+    FEWEST,
     BinRow,
     ClassRow,
     Evaluation,
@@ -18,6 +19,7 @@ from kloc.report.evaluation import (
     facts,
     profile_rows,
     recall_pairs,
+    spans,
     title,
 )
 
@@ -131,10 +133,11 @@ def _sensitivity(evaluation: Evaluation, console: Console) -> None:
     diagnosis = evaluation.diagnosis
     heading = "Sensitivity: mAP_N of the worst and the best bin, by that of all instances"
     table = _table(heading, console, "", "worst", "best")
-    for row in diagnosis.sensitivity:
+    for row, worst, best in spans(evaluation):
         note = f"  [dim]{row.unknown:,} instances not known[/dim]" if row.unknown else ""
-        table.add_row(title(row.attribute) + note, _times(row.lowest), _times(row.highest))
+        table.add_row(title(row.attribute) + note, _times(worst), _times(best))
     console.print(table)
+    console.print(f"Bins of fewer than {FEWEST} instances do not count.", style="dim")
     console.print(
         f"mAP_N {percent(diagnosis.normalised)} %, N = {diagnosis.mean_per_class:.4g} instances per class; "
         f"missed {percent(diagnosis.false_negatives.missed)} % of all"

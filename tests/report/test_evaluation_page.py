@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +21,7 @@ from kloc.evaluation.presets import preset
 from kloc.evaluation.recall import average_recall
 from kloc.evaluation.tables import detection_table, truth_table
 from kloc.records import Annotation, Dataset, Instance, Video
-from kloc.report.evaluation import Evaluation, class_rows
+from kloc.report.evaluation import Evaluation, class_rows, spans
 from kloc.report.evaluation_page import render_evaluation
 from kloc.report.evaluation_plots import drawings
 from kloc.report.evaluation_terminal import render_terminal
@@ -89,6 +90,29 @@ def test_how_detections_are_matched_is_explained(name: str, evaluation: Evaluati
     for words in RULES_SAID[name]:
         assert words in shown
         assert words in section
+
+
+def test_bins_of_few_instances_are_shown_and_are_neither_worst_nor_best(evaluation: Evaluation) -> None:
+    row = evaluation.diagnosis.sensitivity[0]
+    sizes, figures = (200, 10, 9, 0, 1), (0.5, 0.2, 0.9, math.nan, 0.0)
+    bins = tuple(
+        replace(b, instances=n, normalised=value) for b, n, value in zip(row.bins, sizes, figures, strict=True)
+    )
+    diagnosis = replace(
+        evaluation.diagnosis,
+        normalised=0.4,
+        sensitivity=(replace(row, bins=bins), *evaluation.diagnosis.sensitivity[1:]),
+    )
+    few = replace(evaluation, diagnosis=diagnosis)
+    _, worst, best = spans(few)[0]
+    assert (worst, best) == pytest.approx((0.5, 1.25))
+    assert re.search(r"^Coverage +x 0.50 +x 1.25$", terminal(few), re.MULTILINE)
+    assert "Bins of fewer than 10 instances do not count." in terminal(few)
+    drawn = drawings(few)
+    assert re.findall(r">(\d\.\d\d)<", drawn["relative-impact"])[:2] == ["0.50", "1.25"]
+    for name in ("sensitivity", "false-negatives"):
+        assert all(f">{size}<" in drawn[name] for size in (200, 10, 9))
+    assert "Bins of fewer than 10 instances do not count." in render_evaluation(few, drawn)
 
 
 def test_what_is_not_known_is_said_and_not_drawn() -> None:
