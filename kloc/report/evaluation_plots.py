@@ -32,9 +32,11 @@ def drawings(evaluation: Evaluation) -> dict[str, Drawing]:
     precision = Series("mAP", settings.thresholds, _in_percent(settings.columns(evaluation.result).tolist()))
     recall = evaluation.recall
     reached = Series("average recall", tuple(recall.counts.tolist()), _in_percent(recall.average_recall.tolist()))
+    by_tiou = Panel("Precision", "tIoU", "mAP, %", (precision,), level=level, small=True, zero=True)
+    by_count = Panel("Recall", "detections per video", "average recall, %", (reached,), small=True, zero=True)
     return {
-        "precision": panel_plot(Panel("Precision", "tIoU", "mAP, %", (precision,), level=level, small=True)),
-        "recall": panel_plot(Panel("Recall", "detections per video", "average recall, %", (reached,), small=True)),
+        "precision": panel_plot(by_tiou),
+        "recall": panel_plot(by_count),
         "false-positives": profile_plot(evaluation),
         "impact": impact_plot(evaluation),
         "sensitivity": bars_plot(normalised, "average mAP_N, %", diagnosis.normalised),

@@ -94,6 +94,7 @@ class Panel:
     published: what others report for the same, drawn hollow and dashed, in the colours of their slots.
     level: a height to reach, with its name. percent: which axes ("x", "y", "xy") hold shares, shown as percent.
     ticks: the only places of x that are named; log: spread x by its logarithm. small: one of several side by side.
+    zero: y begins at 0.
     """
 
     title: str
@@ -106,6 +107,7 @@ class Panel:
     ticks: tuple[float, ...] = ()
     log: bool = False
     small: bool = False
+    zero: bool = False
     note: str = ""
 
 
@@ -157,7 +159,7 @@ def _heights(panel: Panel) -> tuple[float, float] | None:
     low = max(low - room, min([low, *(y for line in lines for y in line.low)]))
     high = min(high + room, max([high, *(y for line in lines for y in line.high)]))
     margin = 0.05 * max(high - low, 0.02)
-    return low - margin, high + margin
+    return 0.0 if panel.zero else low - margin, high + margin
 
 
 def _percent(x: float, _: int = 0) -> str:

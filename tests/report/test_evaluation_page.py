@@ -75,6 +75,14 @@ def test_the_terminal_reads_in_80_columns_and_says_all(evaluation: Evaluation) -
     ]
 
 
+def test_curves_begin_at_zero(evaluation: Evaluation) -> None:
+    drawn = drawings(evaluation)
+    for name in ("precision", "recall"):
+        (axes,) = drawn[name].figure.axes
+        assert axes.get_ylim()[0] == 0
+        assert axes.get_ylim()[1] > max(axes.lines[-1].get_ydata())
+
+
 RULES_SAID = {
     "activitynet": ("each detection, best score first, takes the free instance that it", "precision is interpolated"),
     "thumos": ("takes the free detection that overlaps it most, whatever its score", "precision is not interpolated"),
