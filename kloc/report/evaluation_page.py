@@ -82,7 +82,7 @@ def _headline(evaluation: Evaluation) -> tuple[Headline, ...]:
     return (
         Headline("Average mAP", _told(evaluation.average), span),
         Headline("Average mAP_N", _told(evaluation.diagnosis.normalised), "as if all classes were equally frequent"),
-        Headline(f"Average recall at {number}", _told(best), f"area under the curve {_told(recall.auc)}"),
+        Headline(f"Average recall at {number}", _told(best), f"{span}; area under the curve {_told(recall.auc)}"),
         Headline("Instances missed", _told(missed), "on average over the same tIoU"),
     )
 
@@ -102,10 +102,10 @@ def _precision(evaluation: Evaluation) -> Table:
 def _classes(evaluation: Evaluation) -> Table:
     heads = tuple(f"{t:g}" for t in evaluation.settings.thresholds)
     rows = [
-        (row.name, row.instances, row.detections, _percent(row.average), *map(_percent, row.precision))
+        (row.name, _percent(row.average), row.instances, row.detections, *map(_percent, row.precision))
         for row in class_rows(evaluation)
     ]
-    return Table(("class", "instances", "detections", "average", *heads), tuple(rows))
+    return Table(("class", "average", "instances", "detections", *heads), tuple(rows))
 
 
 def _profile(evaluation: Evaluation) -> Table:

@@ -73,9 +73,12 @@ def _precision(evaluation: Evaluation, console: Console) -> None:
         part = slice(low, low + _ACROSS)
         console.print(Text("tIoU " + "".join(f"{t:7.4g}" for t in settings.thresholds[part]), style="dim"))
         console.print("mAP  " + "".join(f"{percent(v):>7}" for v in values[part]))
-    over = settings.averaged
-    span = f"{over[0]:g} to {over[-1]:g}, {len(over)} thresholds" if len(over) > 1 else f"{over[0]:g}"
-    console.print(Text.assemble(("average ", "bold"), (percent(evaluation.average), "bold"), f"  over tIoU {span}"))
+    average = (percent(evaluation.average), "bold")
+    console.print(Text.assemble(("average ", "bold"), average, f"  over tIoU {_span(settings.averaged)}"))
+
+
+def _span(over: tuple[float, ...]) -> str:
+    return f"{over[0]:g} to {over[-1]:g}, {len(over)} thresholds" if len(over) > 1 else f"{over[0]:g}"
 
 
 def _recall(evaluation: Evaluation, console: Console) -> None:
@@ -84,6 +87,7 @@ def _recall(evaluation: Evaluation, console: Console) -> None:
     console.print(Text("\nAverage recall by the average number of detections per video, %", style="bold"))
     console.print(Text("N    " + "".join(f"{n:7d}" for n, _ in pairs) + "    AUC", style="dim"))
     console.print("AR@N " + "".join(f"{percent(v):>7}" for _, v in pairs) + f"{percent(recall.auc):>7}")
+    console.print(f"Recall is averaged over tIoU {_span(evaluation.settings.averaged)}.", style="dim")
 
 
 def _classes(rows: list[ClassRow], evaluation: Evaluation, console: Console) -> None:
@@ -158,8 +162,8 @@ def _profile(evaluation: Evaluation, console: Console) -> None:
     table.add_row(
         "all", f"{sum(found.sizes):,}", percent(1 - sum(total)) if sum(found.sizes) else "-", *map(percent, total)
     )
-    table.add_row("gain", "mAP_N", "", *(_gain(i.normalised) for i in found.impacts), style="bold")
-    table.add_row("gain", "mAP", "", *(_gain(i.mean_ap) for i in found.impacts))
+    table.add_row("gain mAP_N", "", "", *(_gain(i.normalised) for i in found.impacts), style="bold")
+    table.add_row("gain mAP", "", "", *(_gain(i.mean_ap) for i in found.impacts))
     console.print(table)
     console.print(
         "G: as many detections of each class as it has instances. Gain: what the average\n"

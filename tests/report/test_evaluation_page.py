@@ -69,6 +69,9 @@ def test_the_terminal_reads_in_80_columns_and_says_all(evaluation: Evaluation) -
     best = class_rows(evaluation)[0]
     assert f"average {100 * evaluation.average:.1f} over tIoU 0.5 to 0.95, 10 thresholds" in joined
     assert re.search(rf"^{re.escape(best.name[:20])}.* {100 * best.average:.1f} ", shown, re.MULTILINE)
+    assert "Recall is averaged over tIoU 0.5 to 0.95, 10 thresholds." in shown
+    assert re.search(r"^gain mAP_N +\+\d", shown, re.MULTILINE)
+    assert re.search(r"^gain mAP +\+\d", shown, re.MULTILINE)
     assert "... 28 more" in shown
     assert [line.split()[0] for line in shown.splitlines() if re.match(r"\d+G ", line)] == [
         f"{n}G" for n in range(1, 1 + sum(1 for size in evaluation.diagnosis.false_positives.sizes if size))
@@ -181,8 +184,17 @@ def test_classes_sort_and_bars_tell_their_figures(page: Page, evaluation: Evalua
     rows = class_rows(evaluation)
     first = page.locator("#classes tbody th").first
     assert first.inner_text() == rows[0].name
-    page.locator("#classes thead th").nth(1).get_by_role("button").click()
-    counts = [int(x) for x in page.locator("#classes tbody tr td:nth-child(2)").all_inner_texts()]
+    assert page.locator("#classes tbody td").first.inner_text() == f"{100 * rows[0].average:.2f}".rstrip("0").rstrip(
+        "."
+    )
+    average = page.locator("#classes thead th").nth(1)
+    assert average.inner_text().startswith("average")
+    box = average.bounding_box()
+    assert box is not None
+    assert page.viewport_size is not None
+    assert box["x"] + box["width"] <= page.viewport_size["width"]
+    page.locator("#classes thead th").nth(2).get_by_role("button").click()
+    counts = [int(x) for x in page.locator("#classes tbody tr td:nth-child(3)").all_inner_texts()]
     assert counts == sorted((row.instances for row in rows), reverse=True)
     page.locator("#classes thead th").first.get_by_role("button").click()
     assert page.locator("#classes tbody th").all_inner_texts()[-1] == "class 38"
