@@ -202,9 +202,9 @@ def severe(frame: Any) -> list[str]:
     ]
 
 
-def picture(tab: Any, name: str) -> None:
-    """A screenshot in the folder that $KLOC_SCREENSHOTS names, where it names one."""
+def picture(tab: Any, name: str, *, whole: bool = False) -> None:
+    """A screenshot of what is seen, or of the whole page, in the folder that $KLOC_SCREENSHOTS names, if any."""
     folder = os.environ.get("KLOC_SCREENSHOTS")
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        tab.screenshot(path=str(Path(folder) / f"{name}.png"))
+        tab.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=whole)

@@ -25,6 +25,7 @@ from kloc.report.evaluation import Evaluation, class_rows, spans
 from kloc.report.evaluation_page import render_evaluation
 from kloc.report.evaluation_plots import drawings
 from kloc.report.evaluation_terminal import render_terminal
+from tests.report.pages import opened
 
 EVIL = '<img src=x onerror="document.title=1">"\'&{{7*7}}[red]</script>$x$'
 
@@ -147,24 +148,17 @@ def test_equal_evaluations_give_equal_bytes_that_point_nowhere(evaluation: Evalu
 
 
 @pytest.fixture(scope="module")
-def path(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    page = tmp_path_factory.mktemp("page") / "evaluation.html"
-    page.write_text(render_evaluation(evaluation, drawings(evaluation)), encoding="utf-8")
-    return page
+def html(evaluation: Evaluation) -> str:
+    return render_evaluation(evaluation, drawings(evaluation))
 
 
 @pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desk", "telephone"])
-def page(request: pytest.FixtureRequest, chromium: Browser, path: Path) -> Iterator[Page]:
+def page(request: pytest.FixtureRequest, chromium: Browser, html: str, tmp_path: Path) -> Iterator[Page]:
     """The page, opened from the disk; whatever it says on the console or asks the network for fails the test."""
     width, scheme = request.param
-    opened = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    trouble: list[str] = []
-    opened.on("console", lambda message: trouble.append(message.text))
-    opened.on("pageerror", lambda error: trouble.append(str(error)))
-    opened.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else trouble.append(r.url))
-    opened.goto(path.as_uri())
-    yield opened
-    opened.close()
+    shown, trouble = opened(chromium, tmp_path / "evaluation.html", html, width, scheme)
+    yield shown
+    shown.close()
     assert trouble == []
 
 

@@ -6,6 +6,7 @@ import io
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from kloc.records import Annotation, Dataset, Instance, Video
 from kloc.report.html import Bar, Headline, ReportData, Table, Thumbnail, Timeline, Track, render_report
 from kloc.report.plots import Curve, CurvePoint
 from kloc.report.statistics import compute
+from tests.report.pages import opened
 
 EVIL = '<img src=x onerror="document.title=1">"\'&{{7*7}}</script>'
 
@@ -79,17 +81,9 @@ def browser(chromium: Browser) -> Browser:
 
 
 def _open(
-    browser: Browser, folder: Path, data: ReportData, width: int, scheme: str = "light"
+    browser: Browser, folder: Path, data: ReportData, width: int, scheme: Literal["light", "dark"] = "light"
 ) -> tuple[Page, list[str]]:
-    path = folder / "report.html"
-    path.write_text(render_report(data), encoding="utf-8")
-    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
-    trouble: list[str] = []
-    page.on("console", lambda message: trouble.append(message.text))
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("request", lambda r: trouble.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
-    page.goto(path.as_uri())
-    return page, trouble
+    return opened(browser, folder / "report.html", render_report(data), width, scheme)
 
 
 @pytest.mark.browser

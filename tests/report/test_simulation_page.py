@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -21,6 +22,7 @@ from kloc.report.simulation import (
     Strategy,
     render_simulation,
 )
+from tests.report.pages import opened
 
 EVIL = '<img src=x onerror="document.title=1">"\'&{{7*7}}</script>'
 WIDE = "us,mode=binary,k=5 · class-quota,per=3"
@@ -143,16 +145,10 @@ def test_shares_never_leave_what_shares_can_be() -> None:
     assert Reached(0.8, Interval(0.4, 0.3, 0.5, 2), 1, 2, 1.0).ends is None
 
 
-def _open(browser: Browser, folder: Path, data: SimulationData, width: int, scheme: str) -> tuple[Page, list[str]]:
-    path = folder / "report.html"
-    path.write_text(render_simulation(data), encoding="utf-8")
-    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
-    trouble: list[str] = []
-    page.on("console", lambda message: trouble.append(message.text))
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("request", lambda r: trouble.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
-    page.goto(path.as_uri())
-    return page, trouble
+def _open(
+    browser: Browser, folder: Path, data: SimulationData, width: int, scheme: Literal["light", "dark"]
+) -> tuple[Page, list[str]]:
+    return opened(browser, folder / "simulation.html", render_simulation(data), width, scheme)
 
 
 @pytest.mark.browser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -12,6 +13,7 @@ from kloc.records import Annotation, Dataset, Instance, Video
 from kloc.report.campaign import Agreement, Campaign, ChosenRow, RoundRow
 from kloc.report.statistics import Statistics, compute
 from kloc.report.statistics_page import panels, render_statistics
+from tests.report.pages import opened
 
 EVIL = '<img src=x onerror="document.title=1">"\'&{{7*7}}</script>'
 
@@ -61,16 +63,10 @@ def test_every_panel_of_the_papers_figure_is_drawn() -> None:
     }
 
 
-def _open(chromium: Browser, folder: Path, name: str, width: int, scheme: str) -> tuple[Page, list[str]]:
-    path = folder / "statistics.html"
-    path.write_text(render_statistics(_statistics(name)), encoding="utf-8")
-    page = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
-    trouble: list[str] = []
-    page.on("console", lambda message: trouble.append(message.text))
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("request", lambda r: trouble.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
-    page.goto(path.as_uri())
-    return page, trouble
+def _open(
+    browser: Browser, folder: Path, name: str, width: int, scheme: Literal["light", "dark"]
+) -> tuple[Page, list[str]]:
+    return opened(browser, folder / "statistics.html", render_statistics(_statistics(name)), width, scheme)
 
 
 @pytest.mark.browser
