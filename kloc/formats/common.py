@@ -212,10 +212,11 @@ def subset_of(value: Any, where: str) -> Subset:
 
 def subset_or(value: Any, usual: Subset, where: str, problems: Problems) -> Subset:
     """As `subset_of`; a subset that is not known is counted and taken as ``usual``."""
-    subset = usual
-    with problems.counting(f"subset that is not known, taken as {usual}"):
-        subset = subset_of(value, where)
-    return subset
+    try:
+        return subset_of(value, where)
+    except FormatError as error:
+        problems.add(f"subset that is not known, taken as {usual}", str(error))
+        return usual
 
 
 def subset_named(path: Path) -> Subset | None:
