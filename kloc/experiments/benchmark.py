@@ -9,27 +9,31 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kloc.errors import UsageError
 from kloc.evaluation.detection import mean_average_precision
 from kloc.evaluation.presets import PRESETS
 from kloc.experiments.curves import estimate
 from kloc.experiments.quiet import quiet
-from kloc.experiments.regimes import MAKERS, stretched
+from kloc.experiments.regimes import MAKERS
 from kloc.experiments.source import AnnotatedSet
 from kloc.localizers.base import Localizer, TrainingSet, make_localizer
 from kloc.localizers.lazily import LazyVideos
 from kloc.records import Annotation, Dataset, Detection, Subset
 from kloc.report.benchmark import CLIP, FULL, REGIMES, BenchmarkRow, Gain
 from kloc.seeds import generator
+from kloc.segments import nms, pairwise_tiou
 
 PRESET = PRESETS["kinetics-localization"]
-#: The name of what no localizer made: the times and classes that are usual, in random order.
-GUESSING = "guessing"
-#: So many random guesses show what chance can reach: one of a model that knows nothing is above all of them once in 21.
+#: The name of what no localizer made, and its two kinds.
+GUESSING, USUAL, RANDOM = "guessing", "usual", "random"
+#: So many guesses of each kind show what can be reached without looking at a video.
 N_GUESSES = 20
-#: Segments drawn for a video, and detections at most, as many as the stage-wise localizer has.
+#: Segments guessed for a video, and detections at most, as many as the stage-wise localizer has.
 _GUESSED, _DETECTIONS = 10, 100
+#: Training instances whose times are looked at.
+_TRIED = 2000
 Settings = Mapping[str, Mapping[str, Any]]
 
 
@@ -162,7 +166,7 @@ class Examiner:
     def _judged(self, cell: Cell) -> Found:
         found: Mapping[str, Sequence[Detection]]
         if cell.model == GUESSING:
-            found = self._guessed(cell.seed)
+            found = self._guessed(cell.regime, cell.seed)
         else:
             found = self._predicted(self._trained(cell, self.exam.annotations), self.exam.testing)
         result = mean_average_precision(
@@ -183,25 +187,34 @@ class Examiner:
         source = self.exam.source
         return {v: localizer.predict(source.features(v), source.proposals(v)).detections for v in ids}
 
-    def _guessed(self, seed: int) -> dict[str, list[Detection]]:
-        """Segments of random training videos, stretched to the video, with random classes and scores."""
-        known, rng = self.exam.annotations, generator(seed, GUESSING)
-        classes = classes_of(known.values())
-        usual = [(i, a.item) for _, a in sorted(known.items()) for i in a.instances if a.item.duration > 0]
+    def _guessed(self, kind: str, seed: int) -> dict[str, list[Detection]]:
+        """What can be found without looking at a video, with every class; what is equally likely comes in random order.
+
+        "usual": the times at which most training instances lie, in every video the same. "random": the times of
+        random training instances. The first knows more, the second has more luck where few videos are tested.
+        """
+        known, rng = self.exam.annotations, generator(seed, GUESSING, kind)
+        classes, (times, share) = classes_of(known.values()), usual_times(known)
+        best = nms(times, share, 0.5)[:_GUESSED]
         found = {}
         for v in self.exam.testing:
             onto = self.exam.truth.annotations[v].item
-            drawn = [usual[i] for i in rng.integers(len(usual), size=_GUESSED).tolist()]
-            pairs = [(at, label) for at in drawn for label in classes]
-            chosen = rng.permutation(len(pairs))[:_DETECTIONS].tolist()
-            moved = [(stretched(instance, item, onto), label) for (instance, item), label in (pairs[i] for i in chosen)]
-            found[v] = [Detection(i.start, i.end, label, float(rng.random())) for i, label in moved]
+            places, likely = times[best], share[best]
+            if kind == RANDOM:
+                places, likely = times[rng.integers(len(times), size=_GUESSED)], np.zeros(_GUESSED)
+            pairs = [(at, label) for at in range(len(places)) for label in rng.permutation(classes).tolist()]
+            luck = rng.random(len(pairs)).tolist()
+            seconds = (onto.start + places * onto.duration).tolist()
+            found[v] = [
+                Detection(seconds[at][0], seconds[at][1], label, float(likely[at]) + 1e-6 * chance)
+                for (at, label), chance in zip(pairs[:_DETECTIONS], luck, strict=False)
+            ]
         return found
 
     def _timed(self, probe: Probe) -> Taken:
         if probe.model == GUESSING:
             began = time.perf_counter()
-            self._judged(Cell(GUESSING, GUESSING, 0))
+            self._judged(Cell(GUESSING, USUAL, 0))
             return Taken(time.perf_counter() - began, 0.0)
         # Videos with instances first: from videos without any nothing can be learned.
         known = self.exam.annotations
@@ -214,10 +227,29 @@ class Examiner:
         return Taken(trained - began, time.perf_counter() - trained)
 
 
+def usual_times(annotations: Mapping[str, Annotation]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where in their videos instances lie, float64 ``(N, 2)`` in [0, 1], and what share of all is near, ``(N,)``.
+
+    Near is a tIoU of 0.5; of very many instances some are looked at.
+    """
+    every = np.array(
+        [
+            ((i.start - a.item.start) / a.item.duration, (i.end - a.item.start) / a.item.duration)
+            for _, a in sorted(annotations.items())
+            for i in a.instances
+            if a.item.duration > 0
+        ],
+        np.float64,
+    )
+    some_of_them = np.linspace(0, len(every) - 1, min(len(every), _TRIED)).astype(np.int64)
+    times = np.clip(every[some_of_them], 0.0, 1.0)
+    return times, (pairwise_tiou(times, times) >= 0.5).mean(axis=1)
+
+
 def cells_of(models: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
     """Every training of the table, and the guesses; the whole table with the first seed comes first."""
     made = [Cell(model, regime, seed) for seed in seeds for model in models for regime in REGIMES]
-    return made + [Cell(GUESSING, GUESSING, seed) for seed in range(N_GUESSES)]
+    return made + [Cell(GUESSING, kind, seed) for kind in (USUAL, RANDOM) for seed in range(N_GUESSES)]
 
 
 def rows_of(cells: Sequence[Cell], found: Mapping[Cell, Found]) -> tuple[BenchmarkRow, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from kloc.records import Annotation, Instance, Item
+from kloc.records import Annotation, Instance
 from kloc.report.benchmark import CLIP, FULL, SHUFFLED
 from kloc.seeds import generator
 
@@ -55,19 +55,14 @@ def shuffled(annotations: Annotations, seed: int) -> dict[str, Annotation]:
 
 
 def _moved(said: Annotation, onto: Annotation) -> Annotation:
-    """What was said of one stretch as if it had been said of another."""
-    instances = tuple(stretched(i, said.item, onto.item) for i in said.instances)
+    """What was said of one stretch as if it had been said of another, longer or shorter one."""
+    scale = onto.item.duration / said.item.duration if said.item.duration > 0 else 0.0
+
+    def moved(time: float) -> float:
+        return min(max(onto.item.start + (time - said.item.start) * scale, onto.item.start), onto.item.end)
+
+    instances = tuple(replace(i, start=moved(i.start), end=moved(i.end)) for i in said.instances)
     return Annotation(onto.item, instances, said.exhaustive_for)
-
-
-def stretched(instance: Instance, item: Item, onto: Item) -> Instance:
-    """An instance of ``item`` at the same place of another stretch, which may be longer or shorter."""
-    scale = onto.duration / item.duration if item.duration > 0 else 0.0
-    start, end = (
-        min(max(onto.start + (time - item.start) * scale, onto.start), onto.end)
-        for time in (instance.start, instance.end)
-    )
-    return replace(instance, start=start, end=end)
 
 
 #: What each regime makes of the training annotations with a seed.

@@ -71,8 +71,8 @@ class BenchmarkTable:
     """What `kloc benchmark` found. Equal data give equal text.
 
     subset: the one that is tested on. n_training, n_testing: annotated videos; n_classes: with truth in ``subset``.
-    gains: of the models that were trained in both regimes. chance, chance_most: Avg in [0, 1] of random guesses (times
-    and classes as in the training videos, random scores), on average and the best of them.
+    gains: of the models that were trained in both regimes. chance, chance_most: Avg in [0, 1] of guesses that know
+    the training annotations and look at no video, on average and the best of them.
     simulated: whether any annotation came from simulated workers. problems: what failed, one sentence each.
     """
 
@@ -101,7 +101,10 @@ class BenchmarkTable:
         return next((row for row in self.rows if (row.model, row.regime) == (model, regime)), None)
 
     def sentences(self) -> list[str]:
-        """What the table says, in words: what was measured, what the difference is, whether the control holds."""
+        """What the table says, in words: what was measured, what the difference is, whether the control holds.
+
+        It does unless the whole interval of the shuffled labels lies above the best guess.
+        """
         what = (
             f"mAP (%) on {self.n_testing} {self.subset} videos of {self.n_classes} classes after training on "
             f"{self.n_training}; features {self.features}; mean of {len(self.seeds)} seeds"
@@ -116,9 +119,13 @@ class BenchmarkTable:
                 "the paper +13.1."
             )
         if self.chance is not None and self.chance_most is not None:
-            guessed = f"random guesses reach {100 * self.chance:.1f} on average, {100 * self.chance_most:.1f} at most"
+            most = self.chance_most
+            guessed = (
+                f"guesses that look at no video reach {100 * self.chance:.1f} on average, {100 * most:.1f} at most"
+            )
             for row in (row for row in self.rows if row.regime == SHUFFLED):
-                held = "no more than chance" if row.average <= self.chance_most else "MORE than chance: look for a leak"
+                lowest = row.average if row.low is None else row.low
+                held = "no more than chance" if lowest <= most else "MORE than chance: look for a leak"
                 told.append(f"{row.model}: the control, shuffled labels, {100 * row.average:.1f}; {guessed}: {held}.")
         if len(self.seeds) > 1:
             told.append(

@@ -176,7 +176,7 @@ def test_the_plan_counts_what_is_left(copy: Workspace) -> None:
     assert summary.facts["trainings"] == "6 to do, 6 done"
     assert summary.data["seconds"] > 0
     with copy.store.transaction() as session:
-        assert len(artefacts.of_stage(session, "benchmark:cells")) == 6 + N_GUESSES
+        assert len(artefacts.of_stage(session, "benchmark:cells")) == 6 + 2 * N_GUESSES
 
 
 def put(workspace: Workspace, subset: Subset, *ids: str) -> None:
