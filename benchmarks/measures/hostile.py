@@ -22,6 +22,7 @@ from benchmarks.hostile import GOOD, HONEST, LABEL, Attack, attacks, script
 from benchmarks.small_campaign import JSON, Review, make_workspace, token_of
 from kloc.crowd.answers import storable
 from kloc.crowd.endpoint.database import Database
+from kloc.crowd.endpoint.leases import MOST_HELD
 from kloc.crowd.endpoint.listening import in_thread, listen
 from kloc.crowd.endpoint.server import running
 from kloc.crowd.endpoint.tables import SUBMITTED, Assignment
@@ -202,17 +203,19 @@ def storm(folder: Path, browser: Any, *, seed: int, count: int) -> Storm:
 
 
 def _send(review: Review, database: Database, found: Storm, made: list[Attack], canary: Canary) -> list[_Sent]:
-    """Every worker's name is an attack of its own: the requester reads it."""
+    """Every worker's name is an attack of its own: the requester reads it. Nobody may hold more than a few tasks."""
     rng = np.random.default_rng(len(made))
     review.hire(STRANGER)
     hits = list(review.hits().items())
     front = _Front(review, database, found)
+    crews = -(-len(hits) // MOST_HELD)
     sent = []
     for index, attack in enumerate(made):
         number, place = divmod(index, len(hits))
-        if number == len(found.names):
-            found.names.append(f"{number} {script(rng, canary.url)}")
-        sent.append(front.send(attack, found.names[number], *hits[place]))
+        worker = number * crews + place // MOST_HELD
+        if worker == len(found.names):
+            found.names.append(f"{worker} {script(rng, canary.url)}")
+        sent.append(front.send(attack, found.names[worker], *hits[place]))
     return sent
 
 
