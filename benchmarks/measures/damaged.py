@@ -142,7 +142,7 @@ def run(context: Context) -> list[Figure]:
 
     context.say("whole files")
     broken = list(HOPELESS.items())
-    for _ in range(6 if context.full else 1):
+    for _ in range(2 if context.full else 1):
         broken += torn(as_bytes(truth), rng)
     for what, data in broken if context.full else broken[::9]:
         (folder / "bad.json").write_bytes(data)
