@@ -124,8 +124,11 @@ class BenchmarkTable:
                 f"guesses that look at no video reach {100 * self.chance:.1f} on average, {100 * most:.1f} at most"
             )
             for row in (row for row in self.rows if row.regime == SHUFFLED):
-                lowest = row.average if row.low is None else row.low
-                held = "no more than chance" if lowest <= most else "MORE than chance: look for a leak"
+                held = "MORE than chance: look for a leak"
+                if row.average <= most:
+                    held = "no more than chance"
+                elif row.low is not None and row.low <= most:
+                    held = f"above them, but its interval goes down to {100 * row.low:.1f}: not told from chance"
                 told.append(f"{row.model}: the control, shuffled labels, {100 * row.average:.1f}; {guessed}: {held}.")
         if len(self.seeds) > 1:
             told.append(
